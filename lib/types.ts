@@ -1,0 +1,122 @@
+/**
+ * A dense tensor, row-major in its layout. Structural: any object with these two fields will do.
+ */
+export interface Tensor {
+  readonly data: Float32Array;
+  readonly shape: readonly number[];
+}
+
+/** Order of the axes of input, output and `add`: [N, C, H, W] or [N, H, W, C]. */
+export type Layout = 'nchw' | 'nhwc';
+
+/** Order of the filter's axes: [OC, C/G, KH, KW] or [KH, KW, C/G, OC]. */
+export type FilterLayout = 'oihw' | 'hwio';
+
+/**
+ * Rows and columns added around the image. A padded tap contributes nothing to the sum.
+ * `'same'` gives OH = ceil(H / stride) and puts the odd element at the end, `'same-lower'` at the
+ * beginning; `'valid'` adds none.
+ */
+export type Padding =
+  | number
+  | readonly [height: number, width: number]
+  | { readonly top: number; readonly left: number; readonly bottom: number; readonly right: number }
+  | 'valid'
+  | 'same'
+  | 'same-lower';
+
+/**
+ * Applied last, after bias and residual. NaN passes through every one of them.
+ *
+ * - `relu` max(v, 0), `relu6` clamp to [0, 6]
+ * - `sigmoid` 1 / (1 + exp(-v)), `tanh`, `silu` v · sigmoid(v)
+ * - `hardSwish` v · clamp(v + 3, 0, 6) / 6
+ * - `leakyRelu` v < 0 ? alpha · v : v
+ */
+export type Activation =
+  | 'none'
+  | 'relu'
+  | 'relu6'
+  | 'silu'
+  | 'hardSwish'
+  | 'sigmoid'
+  | 'tanh'
+  | { readonly type: 'clamp'; readonly min: number; readonly max: number }
+  | { readonly type: 'leakyRelu'; readonly alpha: number };
+
+/**
+ * - `auto` the fastest within the documented error bound
+ * - `exact` the fastest of those whose every output is one FMA chain over (c, kh, kw) ascending:
+ *   the same bits for any thread count, batch split and FMA instruction set
+ * - `gemm` (packed implicit im2col + GEMM) and `direct` (taps read in place) force one; both are
+ *   exact
+ */
+export type Algorithm = 'auto' | 'exact' | 'gemm' | 'direct';
+
+/** What a layer is built with. */
+export interface Conv2dOptions {
+  /** OC values added to every output pixel. @default zeros */
+  readonly bias?: Float32Array | Tensor | undefined;
+  /** Step between output pixels, n or [h, w], each ≥ 1. @default 1 */
+  readonly stride?: number | readonly [number, number] | undefined;
+  /** @default 0 */
+  readonly padding?: Padding | undefined;
+  /** Step between filter taps, n or [h, w], each ≥ 1. @default 1 */
+  readonly dilation?: number | readonly [number, number] | undefined;
+  /** Divides C and OC; `groups === C` is a depthwise convolution. @default 1 */
+  readonly groups?: number | undefined;
+  /** @default 'none' */
+  readonly activation?: Activation | undefined;
+  /** @default 'nchw' */
+  readonly layout?: Layout | undefined;
+  /** @default 'oihw' */
+  readonly filterLayout?: FilterLayout | undefined;
+  /** @default 'auto' */
+  readonly algorithm?: Algorithm | undefined;
+}
+
+/** What one synchronous call takes besides its input. */
+export interface RunSyncOptions {
+  /** Residual of the output's shape, added before the activation. */
+  readonly add?: Float32Array | Tensor | undefined;
+  /** Memory to write the output to, instead of a new array. */
+  readonly out?: Float32Array | Tensor | undefined;
+}
+
+/** What one asynchronous call takes besides its input. */
+export interface RunOptions extends RunSyncOptions {
+  /** Aborts the call: its promise rejects with the signal's reason (an `AbortError` by default). */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** How a layer computes one input shape. */
+export interface Conv2dPlan {
+  readonly algorithm: 'gemm' | 'direct';
+  readonly isa: string;
+  readonly threads: number;
+  /** Register tile of the microkernel: `mr` rows by `nr` columns. */
+  readonly tile: { readonly mr: number; readonly nr: number };
+  /** Cache blocks of the GEMM, and which of its sides lies on the vector lanes. */
+  readonly blocks: {
+    readonly mc: number;
+    readonly kc: number;
+    readonly nc: number;
+    readonly lanes: 'pixels' | 'channels';
+  };
+  /** Scratch memory `runSync` uses besides its tensors, all threads together. `run` also holds a
+   * copy of its input (and of `add`) until it is done. */
+  readonly workspaceBytes: number;
+  /** Floating-point operations: 2 per multiply-accumulate, padded taps counted. */
+  readonly flops: number;
+}
+
+export interface Info {
+  readonly version: string;
+  /** Instruction set in use: the widest this CPU runs, or `GEMMCONV_ISA`. */
+  readonly isa: string;
+  readonly availableIsas: readonly string[];
+  /** Cores this process may use: affinity mask and cgroup quota applied. */
+  readonly cores: number;
+  readonly threads: number;
+  readonly cacheBytes: { readonly l1: number; readonly l2: number; readonly l3: number };
+}
