@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: MIT
+#include "dispatch.h"
+
+#include <atomic>
+#include <iterator>
+
+#include "cpu.h"
+
+namespace gemmconv {
+
+namespace baseline {
+extern const GemmKernel gemm_kernel;
+extern const DirectKernel direct_kernel;
+}  // namespace baseline
+
+#if defined(__x86_64__)
+namespace avx2 {
+extern const GemmKernel gemm_kernel;
+extern const DirectKernel direct_kernel;
+}  // namespace avx2
+namespace avx512 {
+extern const GemmKernel gemm_kernel;
+extern const DirectKernel direct_kernel;
+}  // namespace avx512
+#endif
+
+namespace {
+
+bool always() { return true; }
+
+// Best last.
+const Isa kIsas[] = {
+    {"baseline", always, &baseline::gemm_kernel, &baseline::direct_kernel},
+#if defined(__x86_64__)
+    {"avx2", cpu_has_avx2_fma, &avx2::gemm_kernel, &avx2::direct_kernel},
+    {"avx512", cpu_has_avx512f, &avx512::gemm_kernel, &avx512::direct_kernel},
+#endif
+};
+
+std::atomic<const Isa*> chosen{nullptr};
+
+}  // namespace
+
+int isa_count() { return static_cast<int>(std::size(kIsas)); }
+
+const Isa& isa_at(int index) { return kIsas[index]; }
+
+const Isa& current_isa() {
+  if (const Isa* isa = chosen.load(std::memory_order_acquire)) return *isa;
+  int best = isa_count() - 1;
+  while (!kIsas[best].runs_here()) --best;  // ends at baseline
+  chosen.store(&kIsas[best], std::memory_order_release);
+  return kIsas[best];
+}
+
+bool use_isa(std::string_view name) {
+  for (const Isa& isa : kIsas) {
+    if (name != isa.name) continue;
+    if (!isa.runs_here()) return false;
+    chosen.store(&isa, std::memory_order_release);
+    return true;
+  }
+  return false;
+}
+
+}  // namespace gemmconv

@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: MIT
+// What happens to a tile of sums before it is stored: bias, residual, activation. The file is
+// compiled with contracted multiply-adds, so each expression is written such that only one way to
+// contract it exists: then every FMA instruction set gives the same bits.
+#pragma once
+
+#include "kernel.h"
+#include "vec.h"
+
+namespace gemmconv::GEMMCONV_ISA {
+namespace {
+
+// NaN compares false and passes through.
+[[gnu::always_inline]] inline Vec clamp(Vec v, Vec min, Vec max) {
+  v = v < min ? min : v;
+  return v > max ? max : v;
+}
+
+[[gnu::always_inline]] inline Vec magnitude(Vec v) {
+  return reinterpret_cast<Vec>(reinterpret_cast<IntVec>(v) & 0x7fffffff);
+}
+
+[[gnu::always_inline]] inline Vec copy_sign(Vec v, Vec sign) {
+  return reinterpret_cast<Vec>((reinterpret_cast<IntVec>(v) & 0x7fffffff) |
+                               (reinterpret_cast<IntVec>(sign) & static_cast<int>(0x80000000)));
+}
+
+// 2^n for n in [-126, 127].
+[[gnu::always_inline]] inline Vec exp2i(IntVec n) { return reinterpret_cast<Vec>((n + 127) << 23); }
+
+// exp(v) for v ≤ 0; below -104 the result is 0. Cody-Waite reduction v = n·ln2 + r, |r| ≤ ln2/2,
+// ln2 in two parts of which the first times n is exact; then the Taylor polynomial of degree 7
+// (truncation 5e-9 relative); then 2^n in two factors, so that a subnormal result is rounded once.
+[[gnu::always_inline]] inline Vec exp_nonpositive(Vec v) {
+  const Vec x = v < -104.0f ? broadcast(-104.0f) : v;
+  const Vec shifted =
+      x * 1.44269504f + 12582912.0f;  // 1.5·2^23: the sum's low bits are round(x/ln2)
+  const Vec n = shifted - 12582912.0f;
+  Vec r = x - n * 0.693359375f;
+  r = r + n * 2.12194440e-4f;
+  Vec p = r * 1.98412698e-4f + 1.38888889e-3f;
+  p = p * r + 8.33333333e-3f;
+  p = p * r + 4.16666667e-2f;
+  p = p * r + 1.66666667e-1f;
+  p = p * r + 0.5f;
+  p = p * r + 1.0f;
+  p = p * r + 1.0f;
+  const IntVec exponent = reinterpret_cast<IntVec>(shifted) - 0x4b400000;
+  const IntVec half = exponent >> 1;
+  const Vec scaled = p * exp2i(half);
+  return scaled * exp2i(exponent - half);
+}
+
+// 1 / (1 + exp(-v)), through exp(-|v|) so that neither side overflows or cancels.
+[[gnu::always_inline]] inline Vec sigmoid(Vec v) {
+  const Vec e = exp_nonpositive(-magnitude(v));
+  const Vec numerator = v < 0.0f ? e : broadcast(1.0f);
+  return numerator / (e + 1.0f);
+}
+
+// tanh(v) = (1 - e) / (1 + e) with e = exp(-2|v|); near zero, where that cancels, the odd
+// polynomial of Cephes tanhf (Moshier), good for |v| < 0.625.
+[[gnu::always_inline]] inline Vec tanh(Vec v) {
+  const Vec a = magnitude(v);
+  const Vec e = exp_nonpositive(a * -2.0f);
+  const Vec large = (1.0f - e) / (e + 1.0f);
+  const Vec z = v * v;
+  Vec p = z * -5.70498872745e-3f + 2.06390887954e-2f;
+  p = p * z - 5.37397155531e-2f;
+  p = p * z + 1.33314422036e-1f;
+  p = p * z - 3.33332819422e-1f;
+  p = p * z;
+  const Vec small = p * v + v;
+  return a < 0.625f ? small : copy_sign(large, v);
+}
+
+// What the clamps cannot express. `v` is a finished sum, never a product: nothing to contract with.
+[[gnu::always_inline]] inline Vec activate(Vec v, const Epilogue& e) {
+  switch (e.activation) {
+    case Activation::leaky_relu:
+      return v < 0.0f ? v * e.min : v;
+    case Activation::hard_swish:
+      return v * clamp(v + 3.0f, Vec{}, broadcast(6.0f)) / 6.0f;
+    case Activation::sigmoid:
+      return sigmoid(v);
+    case Activation::tanh:
+      return tanh(v);
+    case Activation::silu:
+      // -inf · 0 would be NaN; the limit is -0.
+      return v < -104.0f ? copy_sign(Vec{}, v) : v * sigmoid(v);
+    default:
+      return clamp(v, broadcast(e.min), broadcast(e.max));
+  }
+}
+
+[[gnu::always_inline]] inline bool is_clamp(const Epilogue& e) {
+  return e.activation <= Activation::clamp;
+}
+
+// The general way out, through memory: any strides, any number of valid lanes, any activation.
+// Not inlined, not specialised: a tile's K loop outweighs it, and code size matters too.
+// sums: rows × columns, contiguous, columns a multiple of kLanes; destroyed.
+[[gnu::noinline]] void finish_in_memory(float* sums, int rows, int columns, int valid,
+                                        const Output& out) {
+  for (int r = 0; r < rows; ++r) {
+    float* row = sums + r * columns;
+    for (int l = 0; l < columns; l += kLanes) {
+      const Vec bias = out.bias_on_lanes ? load(out.bias + l) : broadcast(out.bias[r]);
+      store(row + l, load(row + l) + bias);
+    }
+    if (out.add != nullptr) {
+      const float* add = out.add + r * out.row_stride;
+      for (int l = 0; l < valid; ++l) row[l] += add[l * out.lane_stride];
+    }
+    for (int l = 0; l < columns; l += kLanes) store(row + l, activate(load(row + l), out.epilogue));
+  }
+  if (out.lane_stride == 1) {
+    for (int r = 0; r < rows; ++r) {
+      float* c = out.c + r * out.row_stride;
+      for (int l = 0; l < valid; ++l) c[l] = sums[r * columns + l];
+    }
+    return;
+  }
+  for (int l = 0; l < valid; ++l) {
+    float* c = out.c + l * out.lane_stride;
+    for (int r = 0; r < rows; ++r) c[r * out.row_stride] = sums[r * columns + l];
+  }
+}
+
+// Finishes a tile in registers where it can: whole vectors of neighbouring outputs, and a clamp.
+template <int R, int V>
+[[gnu::always_inline]] inline void finish(Vec (&acc)[R][V], int valid, const Output& out) {
+  if (out.lane_stride != 1 || valid != V * kLanes || !is_clamp(out.epilogue)) {
+    alignas(64) float sums[R * V * kLanes];
+    GEMMCONV_UNROLL
+    for (int r = 0; r < R; ++r) {
+      GEMMCONV_UNROLL
+      for (int v = 0; v < V; ++v) store(sums + (r * V + v) * kLanes, acc[r][v]);
+    }
+    finish_in_memory(sums, R, V * kLanes, valid, out);
+    return;
+  }
+  const Vec min = broadcast(out.epilogue.min);
+  const Vec max = broadcast(out.epilogue.max);
+  GEMMCONV_UNROLL
+  for (int r = 0; r < R; ++r) {
+    float* c = out.c + r * out.row_stride;
+    GEMMCONV_UNROLL
+    for (int v = 0; v < V; ++v) {
+      Vec y =
+          acc[r][v] + (out.bias_on_lanes ? load(out.bias + v * kLanes) : broadcast(out.bias[r]));
+      if (out.add != nullptr) y += load(out.add + r * out.row_stride + v * kLanes);
+      store(c + v * kLanes, clamp(y, min, max));
+    }
+  }
+}
+
+}  // namespace
+}  // namespace gemmconv::GEMMCONV_ISA

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: MIT
+// What a microkernel is: rows of data that the dispatch table holds and the algorithms call.
+// Kernel sources see this header, vec.h and epilogue.h, and no standard header but <cstddef>: an
+// inline library function compiled with AVX-512 flags becomes a weak symbol that the linker may
+// choose for everyone, an illegal instruction on an older CPU.
+#pragma once
+
+#include <cstddef>
+
+namespace gemmconv {
+
+enum class Activation : int {
+  none,
+  relu,
+  relu6,
+  clamp,
+  leaky_relu,
+  hard_swish,
+  sigmoid,
+  tanh,
+  silu,
+};
+
+// none, relu and relu6 are clamps to (-inf, inf), (0, inf) and (0, 6).
+struct Epilogue {
+  Activation activation;
+  float min;  // lower bound of a clamp; alpha of leaky_relu
+  float max;
+};
+
+// Where a finished tile goes: y = activation(acc + bias + add), element (row r, lane l) of the
+// tile at c[r * row_stride + l * lane_stride].
+struct Output {
+  float* c;
+  const float* add;  // same strides as c; null for none
+  std::ptrdiff_t row_stride, lane_stride;
+  const float* bias;  // one value a row, or one a lane
+  bool bias_on_lanes;
+  Epilogue epilogue;
+};
+
+// One register tile of C += A·B over k steps of one K block.
+struct GemmTile {
+  std::ptrdiff_t k;
+  const float* a;  // k × rows, packed
+  const float* b;  // k × (vectors · lanes), packed
+  // The sum carried from K block to K block, rows × vectors · lanes, contiguous. Keeping it apart
+  // from C makes every K block but the last ignorant of layout and ragged edges.
+  float* partial;
+  bool first, last;      // K blocks: the first starts from zero, the last finishes into `output`
+  int valid_lanes;       // of the tile's vectors · lanes columns, how many exist in C
+  const Output* output;  // c, add and bias already point at this tile
+};
+
+inline constexpr int kMaxRows = 16;
+inline constexpr int kMaxVectors = 4;
+
+// tile[rows - 1][vectors - 1] computes a tile of exactly that shape. Having each row count as its
+// own function lets rows be split evenly (64 = 13+13+13+13+12) instead of leaving a ragged tail.
+struct GemmKernel {
+  int lanes;    // floats in a vector
+  int mr;       // most rows
+  int vectors;  // most vectors a row; NR = vectors · lanes
+  void (*tile[kMaxRows][kMaxVectors])(const GemmTile&);
+};
+
+// One register tile of a convolution read in place: up to mr neighbouring output pixels of a row
+// by NR output channels. Tap (c, kh, kw) of pixel r is at
+// x[c·channel_stride + kh·tap_row_stride + kw·tap_column_stride + r·pixel_stride].
+struct DirectTile {
+  const float* x;
+  const float* w;  // channels × kernel_h × kernel_w × NR
+  std::ptrdiff_t channels, kernel_h, kernel_w;
+  std::ptrdiff_t channel_stride, tap_row_stride, tap_column_stride, pixel_stride;
+  std::ptrdiff_t kh_begin, kh_end;  // filter rows that lie inside the image
+  // For each filter column, the pixels [begin, end) of the tile whose tap lies inside the image;
+  // null when all do.
+  const struct PixelRange* pixels;
+  int valid_lanes;
+  const Output* output;
+};
+
+struct PixelRange {
+  int begin, end;
+};
+
+struct DirectKernel {
+  int lanes;
+  int mr;
+  int vectors;
+  void (*tile[kMaxRows][kMaxVectors])(const DirectTile&);
+};
+
+}  // namespace gemmconv

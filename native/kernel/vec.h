@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: MIT
+// The vector type of the ISA this file is compiled for. CMake passes its name (GEMMCONV_ISA) and
+// its float count (GEMMCONV_LANES). The compiler's own vector type gives the same inner loop as
+// intrinsics do, on GCC and Clang, from one source.
+#pragma once
+
+#include <cstddef>
+
+// GCC keeps a tile in registers only if its loops are unrolled, and needs to be told (2-3x).
+#define GEMMCONV_UNROLL _Pragma("GCC unroll 16")
+
+namespace gemmconv::GEMMCONV_ISA {
+namespace {
+
+constexpr int kLanes = GEMMCONV_LANES;
+
+typedef float Vec __attribute__((vector_size(kLanes * sizeof(float))));
+typedef int IntVec __attribute__((vector_size(kLanes * sizeof(int))));
+typedef Vec UnalignedVec __attribute__((aligned(alignof(float)), may_alias));
+
+[[gnu::always_inline]] inline Vec load(const float* p) {
+  return *reinterpret_cast<const UnalignedVec*>(p);
+}
+
+[[gnu::always_inline]] inline void store(float* p, Vec v) {
+  *reinterpret_cast<UnalignedVec*>(p) = v;
+}
+
+// x - 0 is x for every x; x + 0 is not (-0), and costs Clang half the speed on AVX2.
+[[gnu::always_inline]] inline Vec broadcast(float x) { return x - Vec{}; }
+
+}  // namespace
+}  // namespace gemmconv::GEMMCONV_ISA
