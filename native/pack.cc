@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: MIT
+#include "pack.h"
+
+#include <cstring>
+
+namespace gemmconv {
+namespace {
+
+// A tap of the patch, stepped through in the order of k.
+struct Tap {
+  std::ptrdiff_t c, kh, kw;
+
+  Tap(std::ptrdiff_t k, std::ptrdiff_t kernel_h, std::ptrdiff_t kernel_w)
+      : c(k / (kernel_h * kernel_w)), kh(k / kernel_w % kernel_h), kw(k % kernel_w) {}
+
+  void next(std::ptrdiff_t kernel_h, std::ptrdiff_t kernel_w) {
+    if (++kw < kernel_w) return;
+    kw = 0;
+    if (++kh < kernel_h) return;
+    kh = 0;
+    ++c;
+  }
+};
+
+void zero(float* dst, std::ptrdiff_t count) {
+  for (std::ptrdiff_t i = 0; i < count; ++i) dst[i] = 0.0f;
+}
+
+// A call to memcpy costs more than these few vectors; the last one may overlap its neighbour.
+void copy(float* dst, const float* src, std::ptrdiff_t count) {
+  constexpr std::ptrdiff_t kStep = 4;
+  if (count < kStep) {
+    for (std::ptrdiff_t i = 0; i < count; ++i) dst[i] = src[i];
+    return;
+  }
+  std::ptrdiff_t i = 0;
+  for (; i + kStep <= count; i += kStep) std::memcpy(dst + i, src + i, kStep * sizeof(float));
+  std::memcpy(dst + count - kStep, src + count - kStep, kStep * sizeof(float));
+}
+
+void gather(float* dst, const float* src, std::ptrdiff_t step, std::ptrdiff_t count) {
+  if (step == 1) {
+    copy(dst, src, count);
+    return;
+  }
+  for (std::ptrdiff_t i = 0; i < count; ++i) dst[i] = src[i * step];
+}
+
+// First i ≥ 0 with start + i·step ≥ bound, at most count. The division is for borders only.
+std::ptrdiff_t steps_until(std::ptrdiff_t start, std::ptrdiff_t step, std::ptrdiff_t bound,
+                           std::ptrdiff_t count) {
+  if (start >= bound) return 0;
+  if (start + (count - 1) * step < bound) return count;
+  return (bound - start + step - 1) / step;
+}
+
+// Neighbouring pixels of one output row that fall into one panel.
+struct Piece {
+  std::ptrdiff_t ih, iw;  // where tap (0, 0) of the first pixel lies in the image
+  std::ptrdiff_t count;
+  std::ptrdiff_t panel_width;
+  float* dst;  // step 0 of the first pixel
+};
+
+void pack_piece(const Patches& p, const Tap& tap, const float* channel, const Piece& piece,
+                float* dst) {
+  const std::ptrdiff_t ih = piece.ih + tap.kh * p.dilation_h;
+  if (ih < 0 || ih >= p.height) {
+    zero(dst, piece.count);
+    return;
+  }
+  const std::ptrdiff_t iw = piece.iw + tap.kw * p.dilation_w;
+  const std::ptrdiff_t begin = steps_until(iw, p.stride_w, 0, piece.count);
+  const std::ptrdiff_t end = steps_until(iw, p.stride_w, p.width, piece.count);
+  zero(dst, begin);
+  if (begin < end) {
+    gather(dst + begin, channel + ih * p.row_stride + (iw + begin * p.stride_w) * p.column_stride,
+           p.stride_w * p.column_stride, end - begin);
+  }
+  zero(dst + end, piece.count - end);
+}
+
+// Cuts pixels into pieces, as many as there is room for; returns how many, and moves `pixel` on.
+int cut_pieces(const Patches& p, const Panels& panels, std::ptrdiff_t kc,
+               std::ptrdiff_t pixel_begin, std::ptrdiff_t& panel_index, std::ptrdiff_t& done,
+               float* packed, Piece* pieces, int room) {
+  int count = 0;
+  for (; panel_index < panels.count(); ++panel_index, done = 0) {
+    const Panel panel = panels[panel_index];
+    while (done < panel.valid) {
+      if (count == room) return count;
+      const std::ptrdiff_t pixel = pixel_begin + panel.begin + done;
+      const std::ptrdiff_t oh = pixel / p.out_width;
+      const std::ptrdiff_t ow = pixel % p.out_width;
+      Piece& piece = pieces[count++];
+      piece.ih = oh * p.stride_h - p.pad_top;
+      piece.iw = ow * p.stride_w - p.pad_left;
+      piece.count = std::min(panel.valid - done, p.out_width - ow);
+      piece.panel_width = panel.width;
+      piece.dst = packed + panel.begin * kc + done;
+      done += piece.count;
+    }
+  }
+  return count;
+}
+
+}  // namespace
+
+void pack_filter(const FilterView& filter, const Panels& panels, std::ptrdiff_t kc, float* packed) {
+  const std::ptrdiff_t k_total = filter.channels * filter.kernel_h * filter.kernel_w;
+  for (std::ptrdiff_t k_begin = 0; k_begin < k_total; k_begin += kc) {
+    const std::ptrdiff_t k_end = std::min(k_begin + kc, k_total);
+    for (std::ptrdiff_t i = 0; i < panels.count(); ++i) {
+      const Panel panel = panels[i];
+      Tap tap(k_begin, filter.kernel_h, filter.kernel_w);
+      for (std::ptrdiff_t k = k_begin; k < k_end; ++k) {
+        const float* src = filter.data + panel.begin * filter.oc_stride + tap.c * filter.c_stride +
+                           tap.kh * filter.kh_stride + tap.kw * filter.kw_stride;
+        gather(packed, src, filter.oc_stride, panel.valid);
+        zero(packed + panel.valid, panel.width - panel.valid);
+        packed += panel.width;
+        tap.next(filter.kernel_h, filter.kernel_w);
+      }
+    }
+  }
+}
+
+void pack_patches(const Patches& p, std::ptrdiff_t k_begin, std::ptrdiff_t kc,
+                  std::ptrdiff_t pixel_begin, const Panels& panels, float* packed) {
+  // k outside, pieces inside: image rows are read along, not in columns of a panel's width, which
+  // would touch a page a step (84 -> 93 % for the n = 1024 GEMM).
+  constexpr int kPieces = 64;
+  Piece pieces[kPieces];
+  std::ptrdiff_t panel_index = 0;
+  std::ptrdiff_t done = 0;
+  while (const int count =
+             cut_pieces(p, panels, kc, pixel_begin, panel_index, done, packed, pieces, kPieces)) {
+    Tap tap(k_begin, p.kernel_h, p.kernel_w);
+    for (std::ptrdiff_t k = 0; k < kc; ++k, tap.next(p.kernel_h, p.kernel_w)) {
+      const float* channel = p.image + tap.c * p.channel_stride;
+      for (int i = 0; i < count; ++i) {
+        const Piece& piece = pieces[i];
+        pack_piece(p, tap, channel, piece, piece.dst + k * piece.panel_width);
+      }
+    }
+  }
+  const Panel last = panels[panels.count() - 1];
+  if (last.valid == last.width) return;
+  for (std::ptrdiff_t k = 0; k < kc; ++k) {
+    zero(packed + last.begin * kc + k * last.width + last.valid, last.width - last.valid);
+  }
+}
+
+}  // namespace gemmconv
