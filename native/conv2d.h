@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: MIT
+// The core's public face. A problem says what was asked; make_plan decides how, and allocates
+// nothing; run does it, allocates nothing and decides nothing. Reading starts in conv2d.cc.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <optional>
+
+#include "blocks.h"
+#include "destination.h"
+#include "dispatch.h"
+
+namespace gemmconv {
+
+enum class Layout { nchw, nhwc };
+enum class FilterLayout { oihw, hwio };
+enum class Algorithm { automatic, exact, gemm, direct };
+
+// Cross-correlation of a [batch, channels, height, width] image (in either layout) with
+// [out_channels, channels / groups, kernel_h, kernel_w] filters. TypeScript has validated it.
+struct Conv2dProblem {
+  std::ptrdiff_t batch, channels, height, width;
+  std::ptrdiff_t out_channels, kernel_h, kernel_w, groups;
+  std::ptrdiff_t stride_h, stride_w, dilation_h, dilation_w;
+  std::ptrdiff_t pad_top, pad_left, out_height, out_width;
+  Layout layout;
+  FilterLayout filter_layout;
+  Epilogue epilogue;
+  Algorithm algorithm;  // automatic and exact leave the choice to the plan
+  // A padded tap must be skipped, not multiplied by zero: the filter holds a value that is not
+  // finite (0 · inf), or the bias a -0 (which tells the sum +0 from -0).
+  bool skip_padding;
+
+  std::ptrdiff_t group_channels() const { return channels / groups; }
+  std::ptrdiff_t group_filters() const { return out_channels / groups; }
+  std::ptrdiff_t k() const { return group_channels() * kernel_h * kernel_w; }
+  std::ptrdiff_t pixels() const { return out_height * out_width; }
+  bool is_padded() const;
+};
+
+// Plain data: it can be copied as bytes.
+struct Conv2dPlan {
+  Conv2dProblem problem;
+  Algorithm algorithm;  // gemm or direct
+  const Isa* isa;
+  Lanes lanes;
+  BlockSizes blocks;
+  // Work is cut into batch × groups × pixel_parts × filter_parts tasks, never across K.
+  int threads;
+  std::ptrdiff_t pixel_parts;     // of pixel_units()
+  std::ptrdiff_t filter_parts;    // of a group's filter panels
+  std::ptrdiff_t thread_scratch;  // floats each thread needs
+
+  std::ptrdiff_t tasks() const {
+    return problem.batch * problem.groups * pixel_parts * filter_parts;
+  }
+  std::size_t workspace_bytes() const {
+    return static_cast<std::size_t>(threads) * align_up_floats(thread_scratch) * sizeof(float);
+  }
+  double flops() const;
+  // What the output's pixels are cut by: vectors or single pixels (gemm), rows (direct).
+  std::ptrdiff_t pixel_unit() const;
+  std::ptrdiff_t pixel_units() const;
+  static std::size_t align_up_floats(std::ptrdiff_t floats) {
+    return (static_cast<std::size_t>(floats) + 15) / 16 * 16;
+  }
+};
+
+// Nothing when the algorithm that was asked for cannot do the problem.
+std::optional<Conv2dPlan> make_plan(const Conv2dProblem& problem, const Isa& isa, int threads);
+
+struct Conv2dTensors {
+  const float* input;
+  const float* packed;  // by filter.h
+  const float* add;     // of the output's shape; null for none
+  float* output;
+};
+
+// workspace: plan.workspace_bytes() bytes, aligned to a cache line. False when `cancelled` became
+// true before the end: the output is then unfinished.
+bool run(const Conv2dPlan& plan, const Conv2dTensors& tensors, float* workspace,
+         const std::atomic<bool>* cancelled) noexcept;
+
+}  // namespace gemmconv

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: MIT
+#include "direct.h"
+
+#include <algorithm>
+
+namespace gemmconv {
+namespace {
+
+// Smallest i ≥ 0 with start + i·step ≥ bound.
+std::ptrdiff_t steps_until(std::ptrdiff_t start, std::ptrdiff_t step, std::ptrdiff_t bound) {
+  return start >= bound ? 0 : (bound - start + step - 1) / step;
+}
+
+// Those of `count` taps start, start + step, … that lie in [0, extent).
+Range inside(std::ptrdiff_t start, std::ptrdiff_t step, std::ptrdiff_t extent,
+             std::ptrdiff_t count) {
+  const std::ptrdiff_t end = std::min(count, steps_until(start, step, extent));
+  return {std::min(steps_until(start, step, 0), end), end};
+}
+
+// Fills `ranges` for the pixels of a segment; null when every tap of every pixel is inside.
+const PixelRange* ranges_of(const Patches& p, std::ptrdiff_t iw, std::ptrdiff_t pixels,
+                            PixelRange* ranges) {
+  const std::ptrdiff_t last = iw + (pixels - 1) * p.stride_w + (p.kernel_w - 1) * p.dilation_w;
+  if (iw >= 0 && last < p.width) return nullptr;
+  for (std::ptrdiff_t kw = 0; kw < p.kernel_w; ++kw) {
+    const Range range = inside(iw + kw * p.dilation_w, p.stride_w, p.width, pixels);
+    ranges[kw] = {static_cast<int>(range.begin), static_cast<int>(range.end)};
+  }
+  return ranges;
+}
+
+// One row of one filter panel, cut evenly into tiles of neighbouring pixels.
+void row_of_panel(const Direct& d, const Panel& panel, std::ptrdiff_t oh, PixelRange* ranges) {
+  const Patches& p = d.patches;
+  const std::ptrdiff_t k = d.channels * p.kernel_h * p.kernel_w;
+  const std::ptrdiff_t ih = oh * p.stride_h - p.pad_top;
+  const Range kh = inside(ih, p.dilation_h, p.height, p.kernel_h);
+  const Panels segments{p.out_width, d.kernel->mr, 1};
+  for (std::ptrdiff_t i = 0; i < segments.count(); ++i) {
+    const Panel segment = segments[i];
+    const std::ptrdiff_t iw = segment.begin * p.stride_w - p.pad_left;
+    const Output output =
+        d.destination.tile(Lanes::channels, panel.begin, oh * p.out_width + segment.begin);
+    const DirectTile tile{p.image + ih * p.row_stride + iw * p.column_stride,
+                          d.filter_packed + panel.begin * k,
+                          d.channels,
+                          p.kernel_h,
+                          p.kernel_w,
+                          p.channel_stride,
+                          p.dilation_h * p.row_stride,
+                          p.dilation_w * p.column_stride,
+                          p.stride_w * p.column_stride,
+                          kh.begin,
+                          kh.end,
+                          ranges_of(p, iw, segment.valid, ranges),
+                          static_cast<int>(panel.valid),
+                          &output};
+    d.kernel->tile[segment.width - 1][panel.width / d.kernel->lanes - 1](tile);
+  }
+}
+
+}  // namespace
+
+std::ptrdiff_t direct_scratch(std::ptrdiff_t kernel_w) {
+  return kernel_w * static_cast<std::ptrdiff_t>(sizeof(PixelRange) / sizeof(float));
+}
+
+void direct(const Direct& d, Range filter_panels, Range rows, float* scratch) noexcept {
+  const Panels panels{d.filters, d.kernel->vectors * d.kernel->lanes, d.kernel->lanes};
+  PixelRange* ranges = reinterpret_cast<PixelRange*>(scratch);
+  // A panel's weights (K × NR) are read once for every tile: they stay in L2 for all the rows.
+  for (std::ptrdiff_t i = filter_panels.begin; i < filter_panels.end; ++i) {
+    const Panel panel = panels[i];
+    for (std::ptrdiff_t oh = rows.begin; oh < rows.end; ++oh) row_of_panel(d, panel, oh, ranges);
+  }
+}
+
+}  // namespace gemmconv
