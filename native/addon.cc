@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: MIT
+// The boundary: converts and calls, nothing else. binding.d.ts says what each export means.
+#include <string>
+
+#include "addon_values.h"
+#include "cpu.h"
+#include "threads.h"
+
+namespace gemmconv::addon {
+namespace {
+
+// Reads the numbers of a problem in the order of `ProblemField` in binding.d.ts.
+class Fields {
+ public:
+  explicit Fields(const Napi::Value& value) : next_(value.As<Napi::Float64Array>().Data()) {}
+
+  std::ptrdiff_t integer() { return static_cast<std::ptrdiff_t>(*next_++); }
+  float real() { return static_cast<float>(*next_++); }
+  template <typename Enum>
+  Enum choice() {
+    return static_cast<Enum>(static_cast<int>(*next_++));
+  }
+
+ private:
+  const double* next_;
+};
+
+Conv2dProblem problem_of(const Napi::Value& value) {
+  Fields fields(value);
+  Conv2dProblem p;
+  for (std::ptrdiff_t* field :
+       {&p.batch, &p.channels, &p.height, &p.width, &p.out_channels, &p.kernel_h, &p.kernel_w,
+        &p.groups, &p.stride_h, &p.stride_w, &p.dilation_h, &p.dilation_w, &p.pad_top, &p.pad_left,
+        &p.out_height, &p.out_width}) {
+    *field = fields.integer();
+  }
+  p.layout = fields.choice<Layout>();
+  p.filter_layout = fields.choice<FilterLayout>();
+  p.epilogue.activation = fields.choice<Activation>();
+  p.epilogue.min = fields.real();
+  p.epilogue.max = fields.real();
+  p.algorithm = fields.choice<Algorithm>();
+  p.skip_padding = fields.integer() != 0;
+  return p;
+}
+
+Napi::Value make_plan(const Napi::CallbackInfo& info) {
+  const auto plan =
+      gemmconv::make_plan(problem_of(info[0]), current_isa(), ThreadPool::process().threads());
+  if (!plan) return info.Env().Null();
+  Napi::ArrayBuffer buffer = Napi::ArrayBuffer::New(info.Env(), sizeof *plan);
+  std::memcpy(buffer.Data(), &*plan, sizeof *plan);
+  return buffer;
+}
+
+Napi::Value describe_plan(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  const Conv2dPlan plan = plan_of(info[0]);
+  const auto number = [](auto value) { return static_cast<double>(value); };
+  Napi::Object tile = Napi::Object::New(env);
+  tile["mr"] = number(plan.isa->gemm->mr);
+  tile["nr"] = number(plan.isa->gemm->lanes * plan.isa->gemm->vectors);
+  Napi::Object blocks = Napi::Object::New(env);
+  blocks["mc"] = number(plan.blocks.mc);
+  blocks["kc"] = number(plan.blocks.kc);
+  blocks["nc"] = number(plan.blocks.nc);
+  blocks["lanes"] = plan.lanes == Lanes::pixels ? "pixels" : "channels";
+  Napi::Object description = Napi::Object::New(env);
+  description["algorithm"] = plan.algorithm == Algorithm::gemm ? "gemm" : "direct";
+  description["isa"] = plan.isa->name;
+  description["threads"] = number(plan.threads);
+  description["tile"] = tile;
+  description["blocks"] = blocks;
+  description["workspaceBytes"] = number(plan.workspace_bytes());
+  description["flops"] = plan.flops();
+  description["packedBytes"] = number(packed_bytes(plan) + kAlignment);
+  description["packedFormat"] = number(packed_format(plan));
+  return description;
+}
+
+void pack_filter(const Napi::CallbackInfo& info) {
+  pack(plan_of(info[0]), floats_of(info[1]).data, floats_of(info[2]).data, packed_of(info[3]));
+}
+
+Napi::Value run_sync(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  const Conv2dPlan plan = plan_of(info[0]);
+  const Floats input = floats_of(info[2]);
+  const Floats add = floats_of(info[3]);
+  const Floats output = floats_of(info[4]);
+  const Extents extents(plan.problem);
+  const bool add_fits = info[3].IsNull() || add.holds(extents.output);
+  if (!input.holds(extents.input) || !output.holds(extents.output) || !add_fits) {
+    return Napi::Boolean::New(env, false);
+  }
+  try {
+    const Borrowed workspace(plan.workspace_bytes());
+    run(plan, {input.data, packed_of(info[1]), add.data, output.data}, workspace.floats(), nullptr);
+  } catch (const std::bad_alloc&) {
+    throw_out_of_memory(env);
+    return env.Undefined();
+  }
+  return Napi::Boolean::New(env, true);
+}
+
+Napi::Value describe_machine(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  Napi::Array isas = Napi::Array::New(env);
+  for (int i = 0; i < isa_count(); ++i) {
+    if (isa_at(i).runs_here()) isas.Set(isas.Length(), isa_at(i).name);
+  }
+  Napi::Object cache = Napi::Object::New(env);
+  cache["l1"] = static_cast<double>(cache_sizes().l1);
+  cache["l2"] = static_cast<double>(cache_sizes().l2);
+  cache["l3"] = static_cast<double>(cache_sizes().l3);
+  Napi::Object machine = Napi::Object::New(env);
+  machine["isa"] = current_isa().name;
+  machine["isas"] = isas;
+  machine["cores"] = usable_cores();
+  machine["cacheBytes"] = cache;
+  return machine;
+}
+
+void set_threads(const Napi::CallbackInfo& info) {
+  ThreadPool::process().set_threads(info[0].As<Napi::Number>().Int32Value());
+}
+
+Napi::Value get_threads(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), ThreadPool::process().threads());
+}
+
+Napi::Value set_isa(const Napi::CallbackInfo& info) {
+  return Napi::Boolean::New(info.Env(), use_isa(info[0].As<Napi::String>().Utf8Value()));
+}
+
+Napi::Object init(Napi::Env env, Napi::Object exports) {
+  start_async(env);
+  exports["makePlan"] = Napi::Function::New<make_plan>(env);
+  exports["describePlan"] = Napi::Function::New<describe_plan>(env);
+  exports["packFilter"] = Napi::Function::New<pack_filter>(env);
+  exports["runSync"] = Napi::Function::New<run_sync>(env);
+  exports["runAsync"] = Napi::Function::New<run_async>(env);
+  exports["cancel"] = Napi::Function::New<cancel>(env);
+  exports["info"] = Napi::Function::New<describe_machine>(env);
+  exports["setThreads"] = Napi::Function::New<set_threads>(env);
+  exports["getThreads"] = Napi::Function::New<get_threads>(env);
+  exports["setIsa"] = Napi::Function::New<set_isa>(env);
+  return exports;
+}
+
+NODE_API_MODULE(gemmconv, init)
+
+}  // namespace
+}  // namespace gemmconv::addon
