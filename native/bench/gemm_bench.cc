@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: MIT
+// GFLOP/s of the microkernel alone and of the blocked GEMM, against the FMA peak of the same run.
+//
+//   gemm_bench                 the table, every ISA this CPU runs
+//   gemm_bench --peak          one line of JSON: the ISA in use and one core's FMA peak
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "buffer.h"
+#include "dispatch.h"
+#include "gemm.h"
+#include "peak.h"
+
+namespace {
+
+using namespace gemmconv;
+using Clock = std::chrono::steady_clock;
+
+struct Rate {
+  double gflops;
+  double error;  // largest |y - y64| / sum |a·b|
+};
+
+// Fastest of many timings, each long enough for the clock.
+template <typename Run>
+double best_seconds(Run run, int repeats) {
+  double best = 1e9;
+  for (int i = 0; i < repeats; ++i) {
+    const auto before = Clock::now();
+    run();
+    best = std::min(best, std::chrono::duration<double>(Clock::now() - before).count());
+  }
+  return best;
+}
+
+void fill(float* data, std::ptrdiff_t count, unsigned seed) {
+  for (std::ptrdiff_t i = 0; i < count; ++i) {
+    seed = seed * 1664525u + 1013904223u;
+    data[i] = static_cast<float>(seed >> 8) * 0x1p-23f - 1.0f;
+  }
+}
+
+// One full tile on operands that stay in L1.
+double kernel_gflops(const GemmKernel& kernel) {
+  constexpr std::ptrdiff_t k = 128;
+  const std::ptrdiff_t nr = kernel.lanes * kernel.vectors;
+  Buffer a(static_cast<std::size_t>(k * kernel.mr + 2048) * sizeof(float));
+  Buffer b(static_cast<std::size_t>(k * nr) * sizeof(float));
+  Buffer c(static_cast<std::size_t>(kernel.mr * nr) * sizeof(float));
+  fill(a.floats(), k * kernel.mr, 1);
+  fill(b.floats(), k * nr, 2);
+  const GemmTile tile{k,    a.floats(), b.floats(),           c.floats(),
+                      true, false,      static_cast<int>(nr), nullptr};
+  constexpr int calls = 200;
+  const double seconds = best_seconds(
+      [&] {
+        for (int i = 0; i < calls; ++i) kernel.tile[kernel.mr - 1][kernel.vectors - 1](tile);
+      },
+      300);
+  return 2e-9 * static_cast<double>(calls * k * kernel.mr * nr) / seconds;
+}
+
+// C = A·B, n × n: A packed once, B packed inside the clock.
+Rate gemm_rate(const GemmKernel& kernel, std::ptrdiff_t n, int repeats) {
+  const std::size_t bytes = static_cast<std::size_t>(n * n) * sizeof(float);
+  Buffer a(bytes), b(bytes), c(bytes), a_packed(bytes);
+  std::vector<float> bias(static_cast<std::size_t>(n), 0.0f);
+  fill(a.floats(), n * n, 3);
+  fill(b.floats(), n * n, 4);
+  Gemm g{};
+  g.kernel = &kernel;
+  g.lanes = Lanes::pixels;
+  g.m = n;
+  g.k = n;
+  g.blocks = block_sizes(kernel, Lanes::pixels, n);
+  // A row-major K × N matrix is a one-row image of K channels under a 1×1 filter.
+  g.patches = {b.floats(), n, n, 1, 1, n, n, 1, 1, 1, 1, 1, 1, 0, 0};
+  const Epilogue none{Activation::none, -INFINITY, INFINITY};
+  g.destination = {c.floats(), nullptr, n, 1, bias.data(), none};
+  pack_filter({a.floats(), n, 1, 1, 1, n, 1, 1}, g.filter_panels(), g.blocks.kc, a_packed.floats());
+  g.filter_packed = a_packed.floats();
+  Buffer scratch(static_cast<std::size_t>(gemm_scratch(g, n, n)) * sizeof(float));
+  const Range all{0, g.filter_panels().count()};
+  const double seconds = best_seconds([&] { gemm(g, all, {0, n}, scratch.floats()); }, repeats);
+
+  double error = 0;
+  for (std::ptrdiff_t sample = 0; sample < 64; ++sample) {
+    const std::ptrdiff_t i = sample * 7919 % n;
+    const std::ptrdiff_t j = sample * 104729 % n;
+    double sum = 0, magnitude = 0;
+    for (std::ptrdiff_t k = 0; k < n; ++k) {
+      const double product = static_cast<double>(a.floats()[i * n + k]) * b.floats()[k * n + j];
+      sum += product;
+      magnitude += std::fabs(product);
+    }
+    error = std::max(error, std::fabs(c.floats()[i * n + j] - sum) / magnitude);
+  }
+  return {2e-9 * static_cast<double>(n) * static_cast<double>(n) * static_cast<double>(n) / seconds,
+          error};
+}
+
+int print_peak() {
+  const char* isa = current_isa().name;
+  const double gflops = bench::measure_peak(bench::chains_of(isa), 0.3);
+  std::printf("{\"isa\":\"%s\",\"gflops\":%.2f}\n", isa, gflops);
+  return 0;
+}
+
+void print_table() {
+  std::printf(
+      "one thread; %% of the FMA peak measured beside each row; error relative to sum|a*b|\n");
+  std::printf("%-9s %-16s %8s %8s %7s %9s\n", "isa", "what", "GFLOP/s", "peak", "%", "error");
+  for (int i = 0; i < isa_count(); ++i) {
+    const Isa& isa = isa_at(i);
+    if (!isa.runs_here()) continue;
+    const auto peak = [&] { return bench::measure_peak(bench::chains_of(isa.name), 0.2); };
+    double roof = peak();
+    const double kernel = kernel_gflops(*isa.gemm);
+    roof = std::max(roof, peak());
+    std::printf("%-9s %-16s %8.1f %8.1f %6.1f%%\n", isa.name, "kernel in L1", kernel, roof,
+                100 * kernel / roof);
+    for (const std::ptrdiff_t n : {128, 256, 512, 1024, 2048}) {
+      const Rate rate = gemm_rate(*isa.gemm, n, n > 1024 ? 5 : n > 512 ? 20 : 100);
+      roof = std::max(roof, peak());
+      std::printf("%-9s gemm n = %-7td %8.1f %8.1f %6.1f%% %9.1e\n", isa.name, n, rate.gflops, roof,
+                  100 * rate.gflops / roof, rate.error);
+    }
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc == 2 && std::strcmp(argv[1], "--peak") == 0) return print_peak();
+  if (argc == 1) {
+    print_table();
+    return 0;
+  }
+  std::fprintf(stderr, "usage: gemm_bench [--peak]\n");
+  return 2;
+}
