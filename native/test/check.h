@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: MIT
+// As little of a test framework as the core's tests need: named tests, checks that say where.
+#pragma once
+
+#include <cstdio>
+#include <source_location>
+#include <string>
+
+namespace gemmconv::test {
+
+class Suite {
+ public:
+  // Runs a test and prints `ok name` or `FAIL name: reason`.
+  template <typename Body>
+  void test(const std::string& name, Body body) {
+    failure_.clear();
+    body();
+    if (failure_.empty()) {
+      std::printf("ok %s\n", name.c_str());
+    } else {
+      std::printf("FAIL %s: %s\n", name.c_str(), failure_.c_str());
+      ++failed_;
+    }
+  }
+
+  // Only the first failure of a test is told; the rest tend to follow from it.
+  void check(bool holds, const std::string& what,
+             std::source_location where = std::source_location::current()) {
+    if (holds || !failure_.empty()) return;
+    failure_ = what + " (line " + std::to_string(where.line()) + ")";
+  }
+
+  int failed() const { return failed_; }
+
+ private:
+  std::string failure_;
+  int failed_ = 0;
+};
+
+// The same stream of small pseudo-random numbers on every machine.
+class Random {
+ public:
+  explicit Random(unsigned seed) : state_(seed) {}
+  unsigned next() { return state_ = state_ * 1664525u + 1013904223u; }
+  float real() { return static_cast<float>(next() >> 8) * 0x1p-23f - 1.0f; }
+  std::ptrdiff_t below(std::ptrdiff_t bound) {
+    return static_cast<std::ptrdiff_t>(next() >> 8) % bound;
+  }
+
+ private:
+  unsigned state_;
+};
+
+void pack_tests(Suite& suite);
+void gemm_tests(Suite& suite);
+void plan_tests(Suite& suite);
+void threads_tests(Suite& suite);
+
+}  // namespace gemmconv::test

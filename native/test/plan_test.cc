@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: MIT
+#include <limits>
+#include <type_traits>
+#include <vector>
+
+#include "check.h"
+#include "conv2d.h"
+#include "filter.h"
+
+namespace gemmconv::test {
+namespace {
+
+static_assert(std::is_trivially_copyable_v<Conv2dPlan>, "plans are kept as bytes");
+
+Conv2dProblem square(std::ptrdiff_t batch, std::ptrdiff_t channels, std::ptrdiff_t extent,
+                     std::ptrdiff_t filters, std::ptrdiff_t taps, Layout layout = Layout::nchw) {
+  Conv2dProblem p{};
+  p.batch = batch;
+  p.channels = channels;
+  p.height = p.width = p.out_height = p.out_width = extent;
+  p.out_channels = filters;
+  p.kernel_h = p.kernel_w = taps;
+  p.groups = p.stride_h = p.stride_w = p.dilation_h = p.dilation_w = 1;
+  p.pad_top = p.pad_left = taps / 2;
+  p.layout = layout;
+  p.epilogue = {Activation::none, -std::numeric_limits<float>::infinity(),
+                std::numeric_limits<float>::infinity()};
+  return p;
+}
+
+Conv2dPlan plan_of(const Conv2dProblem& problem, int threads = 2) {
+  return *make_plan(problem, current_isa(), threads);
+}
+
+Conv2dProblem with(Conv2dProblem problem, Algorithm algorithm) {
+  problem.algorithm = algorithm;
+  return problem;
+}
+
+}  // namespace
+
+void plan_tests(Suite& suite) {
+  suite.test("a forced algorithm is the one planned", [&] {
+    const Conv2dProblem p = square(1, 16, 20, 16, 3);
+    for (const Algorithm algorithm : {Algorithm::gemm, Algorithm::direct}) {
+      suite.check(plan_of(with(p, algorithm)).algorithm == algorithm, "another algorithm");
+    }
+  });
+  suite.test("what must skip padding does not go through packed zeros", [&] {
+    Conv2dProblem p = square(1, 16, 20, 16, 3);
+    p.skip_padding = true;
+    suite.check(plan_of(p).algorithm == Algorithm::direct, "chose to multiply by zero");
+    suite.check(!make_plan(with(p, Algorithm::gemm), current_isa(), 1), "forced to");
+    p.pad_top = p.pad_left = 0;
+    p.out_height = p.out_width = 18;
+    suite.check(make_plan(with(p, Algorithm::gemm), current_isa(), 1).has_value(),
+                "refused without padding");
+  });
+  suite.test("tiny work stays on one thread, large work is cut evenly", [&] {
+    suite.check(plan_of(square(1, 1, 1, 1, 1), 8).threads == 1, "woke a thread for one pixel");
+    for (const Algorithm algorithm : {Algorithm::gemm, Algorithm::direct}) {
+      for (const std::ptrdiff_t extent : {56, 28, 14, 7}) {
+        const Conv2dPlan plan =
+            plan_of(with(square(1, 3584 / extent, extent, 3584 / extent, 3), algorithm));
+        suite.check(plan.threads == 2, "one thread");
+        suite.check(plan.tasks() % 2 == 0 || plan.tasks() > 20, "uneven tasks");
+      }
+    }
+  });
+  suite.test("workspace depends on blocks and threads, not on the image", [&] {
+    const auto bytes = [](std::ptrdiff_t extent) {
+      return plan_of(with(square(1, 64, extent, 64, 3), Algorithm::gemm)).workspace_bytes();
+    };
+    suite.check(bytes(4096) <= 16u << 20, "over 16 MiB");
+    suite.check(bytes(4096) <= bytes(512) * 11 / 10, "grows with the image");
+  });
+  suite.test("parts cover every pixel and filter once", [&] {
+    Random random(4);
+    for (int i = 0; i < 500; ++i) {
+      const Conv2dProblem p = square(
+          1 + random.below(3), 1 + random.below(40), 1 + random.below(60), 1 + random.below(100),
+          1 + 2 * random.below(3), random.below(2) == 1 ? Layout::nchw : Layout::nhwc);
+      const Conv2dPlan plan = plan_of(p, 1 + static_cast<int>(random.below(9)));
+      suite.check(plan.pixel_parts >= 1 && plan.pixel_parts <= plan.pixel_units(), "pixel parts");
+      suite.check(plan.filter_parts >= 1 && plan.filter_parts <= filter_panels(plan).count(),
+                  "filter parts");
+      suite.check(plan.pixel_units() * plan.pixel_unit() >=
+                      (plan.algorithm == Algorithm::gemm ? p.pixels() : p.out_height),
+                  "pixels left over");
+    }
+  });
+  suite.test("extents beyond 32 bits are planned without overflow", [&] {
+    Conv2dProblem p = square(1, 1, 1, 1, 1);
+    p.width = p.out_width = (std::ptrdiff_t{1} << 31) + 16;
+    const Conv2dPlan plan = plan_of(p);
+    suite.check(plan.flops() == 2.0 * static_cast<double>(p.width), "flops");
+    suite.check(plan.workspace_bytes() < std::size_t{16} << 20, "workspace");
+  });
+  suite.test("plans with one packed format have one packed size", [&] {
+    const Conv2dPlan small = plan_of(square(1, 64, 7, 64, 3));
+    const Conv2dPlan large = plan_of(square(1, 64, 112, 64, 3));
+    suite.check(
+        packed_format(small) != packed_format(large) || packed_bytes(small) == packed_bytes(large),
+        "sizes differ");
+  });
+}
+
+}  // namespace gemmconv::test
