@@ -99,8 +99,7 @@ export type ProblemField =
   | 'skipPadding'; // 1 when a padded tap must be skipped, not multiplied by zero
 
 export interface PlanDescription {
-  /** What was chosen: `gemm` or `direct`. */
-  algorithm: string;
+  algorithm: 'gemm' | 'direct';
   isa: string;
   threads: number;
   /** Register tile of the microkernel. */

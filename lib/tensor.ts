@@ -1,0 +1,148 @@
+import { invalidType, invalidValue, outOfRange } from './errors.js';
+
+/** A tensor whose fields have been read, once, but whose memory has not been looked at. */
+export interface RawTensor {
+  readonly data: Float32Array;
+  readonly shape: readonly number[];
+}
+
+/** As `RawTensor`; a bare typed array stands for itself and has no shape. */
+export interface RawValues {
+  readonly data: Float32Array;
+  readonly shape: readonly number[] | null;
+}
+
+/*
+ * Facts about a typed array come from the intrinsic getters: they read the object's own slots, so
+ * neither a subclass, nor a property put on the object, nor a Proxy can lie to us, and arrays of
+ * other realms are recognised. They give length 0 for a detached or out-of-bounds view.
+ */
+const TypedArrayPrototype: object = Object.getPrototypeOf(Uint8Array.prototype);
+
+function intrinsic<T>(key: PropertyKey): (this: unknown) => T {
+  const getter = Reflect.getOwnPropertyDescriptor(TypedArrayPrototype, key)?.get;
+  if (getter === undefined) throw new Error(`This engine has no %TypedArray% ${String(key)}`);
+  return getter;
+}
+
+const tagGetter = intrinsic<string | undefined>(Symbol.toStringTag);
+const lengthGetter = intrinsic<number>('length');
+const bufferGetter = intrinsic<ArrayBufferLike>('buffer');
+const byteOffsetGetter = intrinsic<number>('byteOffset');
+const setMethod: (this: Float32Array, source: Float32Array) => void = Float32Array.prototype.set;
+
+/** `Float32Array` and the like; undefined for whatever is no typed array. */
+export function typedArrayName(value: unknown): string | undefined {
+  return tagGetter.call(value);
+}
+
+export function lengthOf(data: Float32Array): number {
+  return lengthGetter.call(data);
+}
+
+/** Copies `source` to `target` of the same length. Empty arrays may be detached: left alone. */
+export function copyInto(target: Float32Array, source: Float32Array): void {
+  if (lengthOf(source) > 0) setMethod.call(target, source);
+}
+
+/** A private copy. */
+export function copyOf(source: Float32Array): Float32Array {
+  const copy = new Float32Array(lengthOf(source));
+  copyInto(copy, source);
+  return copy;
+}
+
+/** Whether two views share memory. (Two SharedArrayBuffer objects of one memory look apart.) */
+export function overlap(a: Float32Array, b: Float32Array): boolean {
+  if (bufferGetter.call(a) !== bufferGetter.call(b)) return false;
+  const start = Math.max(byteOffsetGetter.call(a), byteOffsetGetter.call(b));
+  const endA = byteOffsetGetter.call(a) + 4 * lengthOf(a);
+  const endB = byteOffsetGetter.call(b) + 4 * lengthOf(b);
+  return start < Math.min(endA, endB);
+}
+
+/** `Array.isArray`, but false for a revoked proxy, for which that throws. */
+export function isArray(value: unknown): value is readonly unknown[] {
+  try {
+    return Array.isArray(value);
+  } catch {
+    return false;
+  }
+}
+
+/** An object that has properties to read: no array, no typed array, no revoked proxy. */
+export function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
+  if (typeof value !== 'object' || value === null) return false;
+  try {
+    return !Array.isArray(value) && typedArrayName(value) === undefined;
+  } catch {
+    return false;
+  }
+}
+
+/** Reads a tensor's fields; may run the caller's code. */
+export function readTensor(value: unknown, rank: number, argument: string): RawTensor {
+  if (!isRecord(value)) throw invalidType(argument, 'a tensor { data, shape }', value);
+  const { data, shape } = value;
+  return {
+    data: asFloat32(data, `${argument}.data`),
+    shape: readShape(shape, rank, `${argument}.shape`),
+  };
+}
+
+/** Reads a bare Float32Array or a tensor; may run the caller's code. */
+export function readValues(value: unknown, rank: number, argument: string): RawValues {
+  return typedArrayName(value) === undefined
+    ? readTensor(value, rank, argument)
+    : { data: asFloat32(value, argument), shape: null };
+}
+
+function asFloat32(value: unknown, argument: string): Float32Array {
+  const name = typedArrayName(value);
+  if (name === 'Float32Array') return value as Float32Array;
+  if (name === 'Float64Array') {
+    throw invalidType(argument, 'a Float32Array', value, 'float64 is not supported yet');
+  }
+  throw invalidType(argument, 'a Float32Array', value);
+}
+
+/** Reads every extent once: non-negative integers, as many as `rank`. */
+export function readShape(value: unknown, rank: number, argument: string): number[] {
+  if (!isArray(value)) throw invalidType(argument, `an array of ${rank} extents`, value);
+  if (value.length !== rank) throw invalidValue(argument, `an array of ${rank} extents`, value);
+  const shape: number[] = [];
+  for (let axis = 0; axis < rank; axis++) shape.push(extent(value[axis], argument, axis));
+  return shape;
+}
+
+function extent(value: unknown, argument: string, axis: number): number {
+  if (typeof value !== 'number') throw invalidType(`${argument}[${axis}]`, 'a number', value);
+  if (!Number.isSafeInteger(value) || value < 0) {
+    throw outOfRange(`${argument}[${axis}]`, 'a non-negative integer', value);
+  }
+  return value + 0; // -0 becomes 0
+}
+
+/** The memory must hold exactly the values its shape promises. To be asked last. */
+export function checkLength(data: Float32Array, count: number, argument: string): void {
+  const length = lengthOf(data);
+  if (length === count) return;
+  const hint = length === 0 ? 'empty or detached' : '';
+  throw invalidValue(argument, `a Float32Array of length ${count}`, data, hint);
+}
+
+export function checkShape(
+  shape: readonly number[] | null,
+  expected: readonly number[],
+  argument: string,
+): void {
+  if (shape === null || sameShape(shape, expected)) return;
+  throw invalidValue(`${argument}.shape`, `[${expected.join(', ')}]`, shape);
+}
+
+export function sameShape(a: readonly number[], b: readonly number[]): boolean {
+  for (let axis = 0; axis < b.length; axis++) {
+    if (a[axis] !== b[axis]) return false;
+  }
+  return true;
+}
