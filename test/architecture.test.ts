@@ -1,0 +1,135 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { join, relative, sep } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, test } from 'vitest';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+
+/** Paths under `folder`, relative to the package, with forward slashes. */
+function filesIn(folder: string, extension: RegExp): string[] {
+  return readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' })
+    .map((name) =>
+      relative(root, join(root, folder, name))
+        .split(sep)
+        .join('/'),
+    )
+    .filter((path) => extension.test(path))
+    .sort();
+}
+
+function read(path: string): string {
+  return readFileSync(join(root, path), 'utf8');
+}
+
+function matches(path: string, pattern: RegExp): string[] {
+  return [...read(path).matchAll(pattern)].map(([, name]) => name ?? '');
+}
+
+const importsOf = (path: string) => matches(path, /^(?:import|export|\}).* from '(.+)';$/gm);
+const includesOf = (path: string) => matches(path, /^\s*#\s*include\s*[<"](.+)[>"]/gm);
+
+const libraryFiles = filesIn('lib', /\.ts$/);
+const nativeFiles = filesIn('native', /\.(cc|h)$/);
+
+describe('lib: who may import whom', () => {
+  /** Data flows one way: each file may use those named, all of them above it in this table. */
+  const allowed: Readonly<Record<string, readonly string[]>> = {
+    types: [],
+    errors: ['types'],
+    geometry: ['errors', 'types'],
+    binding: ['../binding.js', 'node:module', 'node:url'],
+    problem: ['../binding.js', 'geometry'],
+    tensor: ['errors', 'types'],
+    options: ['errors', 'geometry', 'problem', 'tensor'],
+    validate: ['errors', 'geometry', 'options', 'problem', 'tensor', 'types'],
+    settings: ['binding', 'errors', 'options', 'types'],
+    plans: [
+      ...['../binding.js', 'binding', 'errors', 'geometry'],
+      ...['problem', 'settings', 'tensor', 'validate'],
+    ],
+    conv2d: [
+      ...['binding', 'errors', 'geometry', 'plans'],
+      ...['problem', 'tensor', 'types', 'validate'],
+    ],
+    index: ['conv2d', 'settings', 'types'],
+  };
+
+  test('every file is in the table, and the table has no cycle', () => {
+    const names = libraryFiles.map((path) => path.slice('lib/'.length, -'.ts'.length));
+    expect(names).toEqual(Object.keys(allowed).sort());
+    const above = new Set<string>();
+    for (const [name, uses] of Object.entries(allowed)) {
+      for (const use of uses.filter((one) => /^\w+$/.test(one))) expect(above).toContain(use);
+      above.add(name);
+    }
+  });
+
+  test.each(Object.keys(allowed))('%s', (name) => {
+    const uses = importsOf(`lib/${name}.ts`).map((path) => path.replace(/^\.\/(\w+)\.js$/, '$1'));
+    for (const use of uses) expect(allowed[name]).toContain(use);
+  });
+
+  test('the boundary is imported as types alone', () => {
+    for (const path of libraryFiles) {
+      const lines = read(path)
+        .split('\n')
+        .filter((line) => line.includes("'../binding.js'"));
+      for (const line of lines) expect(line).toMatch(/^import type /);
+    }
+  });
+
+  test('index re-exports, by name, and does nothing else', () => {
+    const rest = read('lib/index.ts').replace(
+      /export (type )?\{[\w\s,]+\} from '.\/\w+\.js';/g,
+      '',
+    );
+    expect(rest.trim()).toBe('');
+  });
+});
+
+describe.skipIf(nativeFiles.length === 0)('native: who may include whom', () => {
+  test('the addon alone knows of Node', () => {
+    const node = /^(napi|node_api|node|uv|v8|js_native_api)\b/;
+    const knowing = nativeFiles.filter((path) => includesOf(path).some((name) => node.test(name)));
+    expect(knowing).not.toEqual([]);
+    for (const path of knowing) expect(path).toMatch(/^native\/addon(_\w+)?\.(cc|h)$/);
+  });
+
+  test('the addon sees the face of the core, not what is behind it', () => {
+    const behind = /(gemm|direct|pack|blocks|destination|kernel|dispatch)\.h$/;
+    for (const path of nativeFiles.filter((one) => one.startsWith('native/addon'))) {
+      expect(
+        includesOf(path).filter((name) => behind.test(name)),
+        path,
+      ).toEqual([]);
+    }
+  });
+
+  test('gemm and kernels do not know that they compute a convolution', () => {
+    for (const path of ['native/gemm.cc', 'native/gemm.h', ...filesIn('native/kernel', /./)]) {
+      expect(includesOf(path), path).not.toContain('conv2d.h');
+      expect(includesOf(path), path).not.toContain('../conv2d.h');
+    }
+  });
+
+  test('a kernel includes only kernel headers and what is freestanding', () => {
+    const kernelFiles = filesIn('native/kernel', /\.(cc|h)$/);
+    const own = kernelFiles.map((path) => path.slice('native/kernel/'.length));
+    const freestanding = ['cstddef', 'cstdint', 'cfloat', 'climits'];
+    for (const path of kernelFiles) {
+      for (const name of includesOf(path)) expect([...own, ...freestanding], path).toContain(name);
+    }
+  });
+});
+
+describe('size and style', () => {
+  test('no file is longer than 400 lines', () => {
+    const lines = (path: string) => read(path).split('\n').length;
+    expect([...libraryFiles, ...nativeFiles].filter((path) => lines(path) > 400)).toEqual([]);
+  });
+
+  test('no file is a drawer for odds and ends', () => {
+    const drawer = /(utils?|common|helpers?|misc)\./;
+    expect([...libraryFiles, ...nativeFiles].filter((path) => drawer.test(path))).toEqual([]);
+  });
+});

@@ -1,0 +1,238 @@
+import { getEventListeners } from 'node:events';
+import { describe, expect, test } from 'vitest';
+import { Conv2d } from '../lib/index.js';
+import type { Tensor } from '../lib/types.js';
+import { inChild } from './child.js';
+import { detach, expectRejection, ones, wrong } from './wrong.js';
+
+/** Large enough to be under way for a while. */
+const busy = new Conv2d(ones(64, 64, 3, 3), { padding: 1 });
+const image = ones(1, 64, 112, 112);
+const expected = busy.runSync(image).data;
+
+function copy({ data, shape }: Tensor): Tensor {
+  return { data: data.slice(), shape };
+}
+
+/** `toEqual` takes seconds on a million numbers. */
+function sameBits(a: Float32Array, b: Float32Array): boolean {
+  return Buffer.from(a.buffer, a.byteOffset, a.byteLength).equals(
+    Buffer.from(b.buffer, b.byteOffset, b.byteLength),
+  );
+}
+
+describe('the caller’s memory is the caller’s', () => {
+  test('the input may change as soon as run returns', async () => {
+    const input = copy(image);
+    const pending = busy.run(input);
+    input.data.fill(Number.NaN);
+    expect(sameBits((await pending).data, expected)).toBe(true);
+  });
+
+  test('the input may be transferred as soon as run returns', async () => {
+    const input = copy(image);
+    const add = new Float32Array(expected.length);
+    const pending = busy.run(input, { add });
+    detach(input.data);
+    detach(add);
+    const noise = Array.from({ length: 8 }, () => new Float32Array(1e5).fill(Number.NaN));
+    expect(sameBits((await pending).data, expected)).toBe(true);
+    expect(noise).toHaveLength(8);
+  });
+
+  test('the shape array too', async () => {
+    const input = { data: image.data, shape: [...image.shape] };
+    const pending = busy.run(input);
+    input.shape.fill(7);
+    expect((await pending).shape).toEqual(image.shape);
+  });
+
+  test('`out` is written when the promise resolves, not before', async () => {
+    const out = new Float32Array(expected.length).fill(7);
+    const pending = busy.run(image, { out });
+    expect(out.every((v) => v === 7)).toBe(true);
+    await pending;
+    expect(sameBits(out, expected)).toBe(true);
+  });
+
+  test('`out` detached meanwhile', async () => {
+    const out = new Float32Array(expected.length);
+    const pending = busy.run(image, { out });
+    detach(out);
+    await expectRejection(pending, 'VALUE', 'options.out');
+  });
+
+  test('`out` shrunk meanwhile', async () => {
+    const Resizable = ArrayBuffer as unknown as new (
+      length: number,
+      options: { maxByteLength: number },
+    ) => ArrayBuffer & { resize(length: number): void };
+    const bytes = 4 * expected.length;
+    for (const length of [bytes, undefined]) {
+      const buffer = new Resizable(bytes, { maxByteLength: bytes });
+      const out = new Float32Array(buffer, 0, length === undefined ? undefined : length / 4);
+      const pending = busy.run(image, { out });
+      buffer.resize(bytes - 4);
+      await expectRejection(pending, 'VALUE', 'options.out');
+    }
+  });
+});
+
+test('the event loop turns while it computes', async () => {
+  let turns = 0;
+  let done = false;
+  const pending = busy.run({ data: ones(8, 64, 112, 112).data, shape: [8, 64, 112, 112] });
+  const settled = pending.finally(() => {
+    done = true;
+  });
+  while (!done) {
+    await new Promise((resolve) => setImmediate(resolve));
+    turns++;
+  }
+  await settled;
+  expect(turns).toBeGreaterThan(3);
+});
+
+test('many at once, each with its own answer', async () => {
+  const layer = new Conv2d({ data: new Float32Array([2]), shape: [1, 1, 1, 1] });
+  const outputs = await Promise.all(
+    Array.from({ length: 200 }, (_, i) => {
+      const width = 1 + (i % 7) * 100;
+      return layer.run({ data: new Float32Array(width).fill(i), shape: [1, 1, 1, width] });
+    }),
+  );
+  for (const [i, { data }] of outputs.entries()) {
+    expect(data).toHaveLength(1 + (i % 7) * 100);
+    expect(data.every((v) => v === 2 * i)).toBe(true);
+  }
+});
+
+describe('signal', () => {
+  const listeners = (signal: AbortSignal) => getEventListeners(signal, 'abort').length;
+
+  test('aborted before', async () => {
+    const signal = AbortSignal.abort();
+    await expect(busy.run(image, { signal })).rejects.toBe(signal.reason);
+    await expect(busy.run(image, { signal })).rejects.toMatchObject({ name: 'AbortError' });
+    const mine = new Error('mine');
+    await expect(busy.run(image, { signal: AbortSignal.abort(mine) })).rejects.toBe(mine);
+    expect(listeners(signal)).toBe(0);
+  });
+
+  test('bad arguments come first', async () => {
+    const signal = AbortSignal.abort();
+    await expectRejection(busy.run(wrong(1), { signal }), 'TYPE', 'input');
+  });
+
+  test('aborted during: rejects at once, writes nothing', async () => {
+    const controller = new AbortController();
+    const { signal } = controller;
+    const out = new Float32Array(expected.length).fill(7);
+    const pending = busy.run(image, { out, signal });
+    expect(listeners(signal)).toBe(1);
+    controller.abort();
+    expect(listeners(signal)).toBe(0);
+    await expect(pending).rejects.toMatchObject({ name: 'AbortError' });
+    await busy.run(image);
+    expect(out.every((v) => v === 7)).toBe(true);
+  });
+
+  test('aborted by a getter that is read after it', async () => {
+    const controller = new AbortController();
+    const options = {
+      signal: controller.signal,
+      add: {
+        data: new Float32Array(expected.length),
+        get shape() {
+          controller.abort();
+          return image.shape;
+        },
+      },
+    };
+    await expect(busy.run(image, options)).rejects.toMatchObject({ name: 'AbortError' });
+  });
+
+  test('aborted after: no effect', async () => {
+    const controller = new AbortController();
+    const pending = busy.run(image, { signal: controller.signal });
+    const { data } = await pending;
+    expect(listeners(controller.signal)).toBe(0);
+    controller.abort();
+    expect(sameBits(data, expected)).toBe(true);
+  });
+
+  test('one of several, the others finish', async () => {
+    const controller = new AbortController();
+    const { signal } = controller;
+    const pending = [
+      busy.run(image),
+      busy.run(image, { signal }),
+      busy.run(image),
+      busy.run(image, { signal }),
+    ];
+    controller.abort();
+    const settled = await Promise.allSettled(pending);
+    const statuses = settled.map(({ status }) => status);
+    expect(statuses).toEqual(['fulfilled', 'rejected', 'fulfilled', 'rejected']);
+    for (const one of settled) {
+      if (one.status === 'fulfilled') expect(sameBits(one.value.data, expected)).toBe(true);
+    }
+  });
+});
+
+describe('a process with work in flight', () => {
+  const setUp = `
+    import { Conv2d } from 'gemmconv';
+    const ones = (...shape) => ({
+      data: new Float32Array(shape.reduce((a, b) => a * b)).fill(1), shape,
+    });
+    const layer = new Conv2d(ones(64, 64, 3, 3), { padding: 1 });
+    const start = () => Array.from({ length: 8 }, () => layer.run(ones(1, 64, 112, 112)));
+  `;
+  const worker = `${setUp}
+    import { parentPort } from 'node:worker_threads';
+    start();
+    parentPort.postMessage('started');
+    if (process.argv[2] === 'throw') throw new Error('in the worker');
+  `;
+
+  test('exits when told to', () => {
+    const { status, stderr } = inChild(`${setUp} start(); process.exit(7);`);
+    expect(stderr).toBe('');
+    expect(status).toBe(7);
+  });
+
+  test('ends with an uncaught error', () => {
+    const { status, stderr } = inChild(`${setUp} start(); throw new Error('mine');`);
+    expect(stderr).toContain('Error: mine');
+    expect(status).toBe(1);
+  });
+
+  test('waits for it otherwise', () => {
+    const { status, stdout } = inChild(
+      `${setUp} Promise.all(start()).then((all) => console.log(all.length));`,
+    );
+    expect(stdout).toBe('8\n');
+    expect(status).toBe(0);
+  });
+
+  test('survives the end of a worker', () => {
+    const { status, stdout, stderr } = inChild(`${setUp}
+      import { Worker } from 'node:worker_threads';
+      import { once } from 'node:events';
+      const mine = start();
+      for (const how of ['terminate', 'terminate', 'throw', 'terminate']) {
+        const worker = new Worker(${JSON.stringify(worker)}, { eval: true, argv: [how] });
+        worker.on('error', () => {});
+        const exit = once(worker, 'exit');
+        await once(worker, 'message');
+        if (how === 'terminate') await worker.terminate();
+        await exit;
+      }
+      console.log((await Promise.all(mine)).length);
+    `);
+    expect(stderr).toBe('');
+    expect(stdout).toBe('8\n');
+    expect(status).toBe(0);
+  });
+});
