@@ -1,0 +1,111 @@
+import { writeFileSync } from 'node:fs';
+import type { Effort } from './clock.js';
+import { contest, type Result, WrongAnswer } from './contest.js';
+import type { Driver } from './drivers/driver.js';
+import { im2colDriver } from './drivers/im2col.js';
+import { naiveDriver } from './drivers/naive.js';
+import { nativeDriver } from './drivers/native.js';
+import { onnxruntimeDriver } from './drivers/onnxruntime.js';
+import { tfjsWasmDriver } from './drivers/tfjs-wasm.js';
+import { SEED } from './layers.js';
+import { describeMachine, type Machine } from './machine.js';
+import { HELP, type Options, readOptions, UsageError } from './options.js';
+import { Progress } from './progress.js';
+import { detailLines, Grid, geomeanLines, machineLines } from './report.js';
+
+interface Pace {
+  readonly effort: Effort;
+  /** Where JavaScript, and WebAssembly, stop being worth the wait, in multiply-accumulates. */
+  readonly jsMaxMacs: number;
+  readonly wasmMaxMacs: number;
+}
+
+const FULL: Pace = {
+  effort: { budgetMs: 500, minSamples: 3, maxSamples: 40 },
+  jsMaxMacs: 130e6,
+  wasmMaxMacs: Number.POSITIVE_INFINITY,
+};
+const QUICK: Pace = {
+  effort: { budgetMs: 60, minSamples: 3, maxSamples: 10 },
+  jsMaxMacs: 5e6,
+  wasmMaxMacs: 130e6,
+};
+
+/** The seed table, then the grid of all other layers, then how far ahead we are. */
+async function run(options: Options): Promise<void> {
+  const { effort, jsMaxMacs, wasmMaxMacs } = options.quick ? QUICK : FULL;
+  const drivers = await makeDrivers(options.threads, jsMaxMacs, wasmMaxMacs);
+  const machine = describeMachine();
+  const { peakGflops } = machine;
+  const best = `native ${options.threads}t`;
+  const progress = new Progress(options.layers.length);
+  const names = drivers.map(({ name }) => name);
+  const grid = new Grid(names, best, peakGflops);
+  const results: Result[] = [];
+  const print = (lines: readonly string[]) => progress.print(lines.join('\n'));
+
+  print([...machineLines(machine, drivers), '']);
+  let hasHeader = false;
+  for (const layer of options.layers) {
+    progress.step(layer.name);
+    const row = await contest(layer, drivers, effort);
+    results.push(...row);
+    if (layer === SEED) {
+      print([layer.name, ...detailLines(row, peakGflops), '']);
+      continue;
+    }
+    if (!hasHeader) print([grid.header()]);
+    hasHeader = true;
+    print([grid.row(layer.name, row)]);
+  }
+  print(['', ...geomeanLines(results, best)]);
+  if (options.json !== undefined) writeJson(options.json, machine, drivers, results);
+}
+
+async function makeDrivers(
+  threads: number,
+  jsMaxMacs: number,
+  wasmMaxMacs: number,
+): Promise<Driver[]> {
+  const counts = threads === 1 ? [1] : [1, threads];
+  const drivers = [
+    naiveDriver(jsMaxMacs),
+    im2colDriver(jsMaxMacs),
+    ...counts.map((count) => nativeDriver(count)),
+    ...counts.map((count) => onnxruntimeDriver(count)),
+    await tfjsWasmDriver(wasmMaxMacs),
+  ];
+  return drivers.filter((driver) => driver !== undefined);
+}
+
+function writeJson(
+  file: string,
+  machine: Machine,
+  drivers: readonly Driver[],
+  results: readonly Result[],
+): void {
+  const peers = [...new Set(drivers.flatMap(({ version }) => version ?? []))];
+  const date = new Date().toISOString();
+  writeFileSync(file, `${JSON.stringify({ date, machine, peers, results }, null, 2)}\n`);
+}
+
+async function main(): Promise<number> {
+  try {
+    const options = readOptions(process.argv.slice(2));
+    if (options === undefined) console.log(HELP);
+    else await run(options);
+    return 0;
+  } catch (error) {
+    if (error instanceof UsageError) {
+      console.error(`${error.message}\nTry --help.`);
+      return 2;
+    }
+    if (error instanceof WrongAnswer) {
+      console.error(error.message);
+      return 1;
+    }
+    throw error;
+  }
+}
+
+process.exitCode = await main();
