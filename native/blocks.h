@@ -15,8 +15,9 @@ struct BlockSizes {
   std::ptrdiff_t nc;  // pixels
 };
 
-// For a sum of k steps. kc depends on the kernel and k alone: every plan of a layer with the same
-// lanes reads the same packed filter, whatever the image.
-BlockSizes block_sizes(const GemmKernel& kernel, Lanes lanes, std::ptrdiff_t k);
+// For `filters` sums of k steps a pixel. Nothing depends on the image, so every plan of a layer
+// with the same lanes reads the same packed filter.
+BlockSizes block_sizes(const GemmKernel& kernel, Lanes lanes, std::ptrdiff_t filters,
+                       std::ptrdiff_t k);
 
 }  // namespace gemmconv

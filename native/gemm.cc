@@ -25,9 +25,9 @@ struct Block {
 
 // Loops 2 and 1: the lane panel stays in L1 while the row panels stream past it from L2.
 void macro_kernel(const Gemm& g, const Side& rows, const Side& lanes, const Block& block) {
-  const int vector = g.kernel->lanes;
   for (std::ptrdiff_t jr = lanes.range.begin; jr < lanes.range.end; ++jr) {
     const Panel lane = lanes.panels[jr];
+    const std::ptrdiff_t vectors = lane.width / g.kernel->lanes;
     for (std::ptrdiff_t ir = rows.range.begin; ir < rows.range.end; ++ir) {
       const Panel row = rows.panels[ir];
       const std::ptrdiff_t r = rows.c_begin + row.begin;
@@ -43,7 +43,7 @@ void macro_kernel(const Gemm& g, const Side& rows, const Side& lanes, const Bloc
                           block.last,
                           static_cast<int>(lane.valid),
                           &output};
-      g.kernel->tile[row.width - 1][lane.width / vector - 1](tile);
+      g.kernel->tile[row.width - 1][vectors - 1](tile);
     }
   }
 }
@@ -68,7 +68,7 @@ void gemm(const Gemm& g, Range filter_panels, Range pixels, float* scratch) noex
   if (filter_panels.begin == filter_panels.end) return;
   const std::ptrdiff_t filter_begin = filters[filter_panels.begin].begin;
   const std::ptrdiff_t filters_here = width_of(filters, filter_panels);
-  const std::ptrdiff_t mc_panels = std::max<std::ptrdiff_t>(1, g.blocks.mc / filters.max_width);
+  const std::ptrdiff_t mc_panels = std::max<std::ptrdiff_t>(1, g.blocks.mc / filters.max_width());
 
   for (std::ptrdiff_t jc = pixels.begin; jc < pixels.end; jc += g.blocks.nc) {  // loop 5
     const Panels columns = g.pixel_panels(std::min(g.blocks.nc, pixels.end - jc));

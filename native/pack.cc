@@ -29,6 +29,11 @@ void zero(float* dst, std::ptrdiff_t count) {
 // A call to memcpy costs more than these few vectors; the last one may overlap its neighbour.
 void copy(float* dst, const float* src, std::ptrdiff_t count) {
   constexpr std::ptrdiff_t kStep = 4;
+  constexpr std::ptrdiff_t kWidest = 32;  // a whole lane panel of AVX-512: worth a loop of its own
+  if (count == kWidest) {
+    std::memcpy(dst, src, kWidest * sizeof(float));
+    return;
+  }
   if (count < kStep) {
     for (std::ptrdiff_t i = 0; i < count; ++i) dst[i] = src[i];
     return;

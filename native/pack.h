@@ -19,24 +19,41 @@ struct Panel {
   std::ptrdiff_t valid;  // of those, how many exist
 };
 
-// How one side of the GEMM is cut into panels.
-struct Panels {
-  std::ptrdiff_t extent;
-  std::ptrdiff_t max_width;  // MR or NR
-  std::ptrdiff_t vector;     // widths are multiples of this: 1 on the row side, lanes on the other
+// How one side of the GEMM is cut into panels. Divides once, because a panel is asked for by every
+// tile.
+class Panels {
+ public:
+  // max_width: MR or NR. vector: widths are multiples of this, 1 on the row side, lanes on the
+  // other.
+  Panels(std::ptrdiff_t extent, std::ptrdiff_t max_width, std::ptrdiff_t vector)
+      : extent_(extent),
+        max_width_(max_width),
+        vector_(vector),
+        count_((extent + max_width - 1) / max_width),
+        even_width_(count_ == 0 ? 0 : extent / count_),
+        wider_(count_ == 0 ? 0 : extent % count_),
+        stored_((extent + vector - 1) / vector * vector) {}
 
-  std::ptrdiff_t count() const { return (extent + max_width - 1) / max_width; }
+  std::ptrdiff_t extent() const { return extent_; }
+  std::ptrdiff_t max_width() const { return max_width_; }
+  std::ptrdiff_t vector() const { return vector_; }
+  std::ptrdiff_t count() const { return count_; }
   // Sum of the stored widths.
-  std::ptrdiff_t stored() const { return (extent + vector - 1) / vector * vector; }
+  std::ptrdiff_t stored() const { return stored_; }
+
   Panel operator[](std::ptrdiff_t i) const {
-    if (vector == 1) {
-      const std::ptrdiff_t n = count();
-      const std::ptrdiff_t width = extent / n + (i < extent % n ? 1 : 0);
-      return {i * (extent / n) + std::min(i, extent % n), width, width};
+    if (vector_ == 1) {
+      const std::ptrdiff_t width = even_width_ + (i < wider_ ? 1 : 0);
+      return {i * even_width_ + std::min(i, wider_), width, width};
     }
-    const std::ptrdiff_t begin = i * max_width;
-    return {begin, std::min(max_width, stored() - begin), std::min(max_width, extent - begin)};
+    const std::ptrdiff_t begin = i * max_width_;
+    return {begin, std::min(max_width_, stored_ - begin), std::min(max_width_, extent_ - begin)};
   }
+
+ private:
+  std::ptrdiff_t extent_, max_width_, vector_, count_;
+  std::ptrdiff_t even_width_, wider_;  // of the row side: the first `wider_` have one more
+  std::ptrdiff_t stored_;
 };
 
 // The filter of one group as the GEMM sees it: element (oc, c, kh, kw) by strides.

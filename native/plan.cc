@@ -46,13 +46,13 @@ double step_cost(const Panels& rows, const Panels& lanes) {
     const std::ptrdiff_t wide = panels[0].width;
     const std::ptrdiff_t narrow = panels[n - 1].width;
     std::ptrdiff_t wide_count = n;
-    if (narrow != wide) wide_count = panels.vector == 1 ? panels.extent - n * narrow : n - 1;
+    if (narrow != wide) wide_count = panels.vector() == 1 ? panels.extent() - n * narrow : n - 1;
     return std::array<std::array<std::ptrdiff_t, 2>, 2>{
         {{wide, wide_count}, {narrow, n - wide_count}}};
   };
   for (const auto& [row_width, row_count] : widths(rows)) {
     for (const auto& [lane_width, lane_count] : widths(lanes)) {
-      cost += tile_cost(row_width, lane_width / lanes.vector) *
+      cost += tile_cost(row_width, lane_width / lanes.vector()) *
               static_cast<double>(row_count * lane_count);
     }
   }
@@ -162,7 +162,7 @@ void set_scratch(Conv2dPlan& plan) {
   const std::ptrdiff_t panels_a_part =
       (filters.count() + plan.filter_parts - 1) / plan.filter_parts;
   const std::ptrdiff_t filters_a_part =
-      std::min(panels_a_part * filters.max_width, filters.stored());
+      std::min(panels_a_part * filters.max_width(), filters.stored());
   const std::ptrdiff_t units_a_part =
       (plan.pixel_units() + plan.pixel_parts - 1) / plan.pixel_parts;
   const std::ptrdiff_t pixels_a_part = units_a_part * plan.pixel_unit();
@@ -176,7 +176,7 @@ Conv2dPlan candidate(const Conv2dProblem& problem, const Isa& isa, Algorithm alg
   plan.isa = &isa;
   plan.algorithm = algorithm;
   plan.lanes = lanes;
-  plan.blocks = block_sizes(*isa.gemm, lanes, problem.k());
+  plan.blocks = block_sizes(*isa.gemm, lanes, problem.group_filters(), problem.k());
   if (algorithm == Algorithm::direct) {
     plan.blocks = {problem.group_filters(), std::max<std::ptrdiff_t>(problem.k(), 1),
                    problem.out_height};

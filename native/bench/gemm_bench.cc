@@ -27,15 +27,17 @@ struct Rate {
   double error;  // largest |y - y64| / sum |a·b|
 };
 
-// Fastest of many timings, each long enough for the clock.
+// Fastest of many timings over about `seconds`: machines are shared, and the fastest run is the one
+// that was disturbed least.
 template <typename Run>
-double best_seconds(Run run, int repeats) {
+double best_seconds(Run run, double seconds) {
   double best = 1e9;
-  for (int i = 0; i < repeats; ++i) {
+  const auto start = Clock::now();
+  do {
     const auto before = Clock::now();
     run();
     best = std::min(best, std::chrono::duration<double>(Clock::now() - before).count());
-  }
+  } while (std::chrono::duration<double>(Clock::now() - start).count() < seconds);
   return best;
 }
 
@@ -62,12 +64,12 @@ double kernel_gflops(const GemmKernel& kernel) {
       [&] {
         for (int i = 0; i < calls; ++i) kernel.tile[kernel.mr - 1][kernel.vectors - 1](tile);
       },
-      300);
+      0.3);
   return 2e-9 * static_cast<double>(calls * k * kernel.mr * nr) / seconds;
 }
 
 // C = A·B, n × n: A packed once, B packed inside the clock.
-Rate gemm_rate(const GemmKernel& kernel, std::ptrdiff_t n, int repeats) {
+Rate gemm_rate(const GemmKernel& kernel, std::ptrdiff_t n, double budget) {
   const std::size_t bytes = static_cast<std::size_t>(n * n) * sizeof(float);
   Buffer a(bytes), b(bytes), c(bytes), a_packed(bytes);
   std::vector<float> bias(static_cast<std::size_t>(n), 0.0f);
@@ -78,7 +80,7 @@ Rate gemm_rate(const GemmKernel& kernel, std::ptrdiff_t n, int repeats) {
   g.lanes = Lanes::pixels;
   g.m = n;
   g.k = n;
-  g.blocks = block_sizes(kernel, Lanes::pixels, n);
+  g.blocks = block_sizes(kernel, Lanes::pixels, n, n);
   // A row-major K × N matrix is a one-row image of K channels under a 1×1 filter.
   g.patches = {b.floats(), n, n, 1, 1, n, n, 1, 1, 1, 1, 1, 1, 0, 0};
   const Epilogue none{Activation::none, -INFINITY, INFINITY};
@@ -87,7 +89,7 @@ Rate gemm_rate(const GemmKernel& kernel, std::ptrdiff_t n, int repeats) {
   g.filter_packed = a_packed.floats();
   Buffer scratch(static_cast<std::size_t>(gemm_scratch(g, n, n)) * sizeof(float));
   const Range all{0, g.filter_panels().count()};
-  const double seconds = best_seconds([&] { gemm(g, all, {0, n}, scratch.floats()); }, repeats);
+  const double seconds = best_seconds([&] { gemm(g, all, {0, n}, scratch.floats()); }, budget);
 
   double error = 0;
   for (std::ptrdiff_t sample = 0; sample < 64; ++sample) {
@@ -126,7 +128,7 @@ void print_table() {
     std::printf("%-9s %-16s %8.1f %8.1f %6.1f%%\n", isa.name, "kernel in L1", kernel, roof,
                 100 * kernel / roof);
     for (const std::ptrdiff_t n : {128, 256, 512, 1024, 2048}) {
-      const Rate rate = gemm_rate(*isa.gemm, n, n > 1024 ? 5 : n > 512 ? 20 : 100);
+      const Rate rate = gemm_rate(*isa.gemm, n, n < 1024 ? 0.3 : 1.5);
       roof = std::max(roof, peak());
       std::printf("%-9s gemm n = %-7td %8.1f %8.1f %6.1f%% %9.1e\n", isa.name, n, rate.gflops, roof,
                   100 * rate.gflops / roof, rate.error);

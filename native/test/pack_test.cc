@@ -137,14 +137,15 @@ void pack_tests(Suite& suite) {
         std::ptrdiff_t next = 0;
         for (std::ptrdiff_t i = 0; i < panels.count(); ++i) {
           suite.check(panels[i].begin == next, "gap");
-          suite.check(panels[i].width % panels.vector == 0, "part of a vector");
-          suite.check(panels[i].width <= panels.max_width, "too wide");
-          if (panels.vector == 1) {
+          suite.check(panels[i].width % panels.vector() == 0, "part of a vector");
+          suite.check(panels[i].width <= panels.max_width(), "too wide");
+          if (panels.vector() == 1) {
             suite.check(panels[0].width - panels[i].width <= 1, "uneven");
           }
           next += panels[i].width;
         }
-        suite.check(next == panels.stored() && panels.stored() - extent < panels.vector, "extent");
+        suite.check(next == panels.stored() && panels.stored() - extent < panels.vector(),
+                    "extent");
       }
     }
   });
