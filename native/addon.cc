@@ -95,6 +95,7 @@ Napi::Value run_sync(const Napi::CallbackInfo& info) {
   }
   try {
     const Borrowed workspace(plan.workspace_bytes());
+    prefer_huge_pages(output.data, output.length * sizeof(float));
     run(plan, {input.data, packed_of(info[1]), add.data, output.data}, workspace.floats(), nullptr);
   } catch (const std::bad_alloc&) {
     throw_out_of_memory(env);

@@ -151,6 +151,7 @@ Napi::Value run_async(const Napi::CallbackInfo& info) {
   call->ticket = info[5].As<Napi::Number>().DoubleValue();
   call->tensors.packed = packed_of(info[1]);
   call->tensors.output = reinterpret_cast<float*>(bytes_of(info[4]));
+  prefer_huge_pages(call->tensors.output, static_cast<std::size_t>(extents.output) * sizeof(float));
   napi_value promise = nullptr;
   napi_create_promise(env, &call->deferred, &promise);
   napi_create_reference(env, info[1], 1, &call->packed);

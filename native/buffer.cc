@@ -2,19 +2,45 @@
 #include "buffer.h"
 
 #include <algorithm>
-#include <cstdlib>
+#include <cstdint>
 #include <new>
 
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
 namespace gemmconv {
+namespace {
+
+constexpr std::size_t kHugePage = std::size_t{2} << 20;
+
+std::align_val_t alignment_for(std::size_t bytes) {
+  return std::align_val_t{bytes >= kHugePage ? kHugePage : kAlignment};
+}
+
+}  // namespace
+
+#if defined(__linux__)
+void prefer_huge_pages(void* data, std::size_t bytes) {
+  const auto begin = reinterpret_cast<std::uintptr_t>(data);
+  const std::uintptr_t first = (begin + kHugePage - 1) / kHugePage * kHugePage;
+  const std::uintptr_t last = (begin + bytes) / kHugePage * kHugePage;
+  // Advice: where it is refused the pages are small ones.
+  if (first < last) madvise(reinterpret_cast<void*>(first), last - first, MADV_HUGEPAGE);
+}
+#else
+void prefer_huge_pages(void*, std::size_t) {}
+#endif
 
 Buffer::Buffer(std::size_t bytes) {
   if (bytes == 0) return;
-  data_ = static_cast<std::byte*>(::operator new(bytes, std::align_val_t{kAlignment}));
+  data_ = static_cast<std::byte*>(::operator new(bytes, alignment_for(bytes)));
   size_ = bytes;
+  prefer_huge_pages(data_, bytes);
 }
 
 Buffer::~Buffer() {
-  if (data_ != nullptr) ::operator delete(data_, std::align_val_t{kAlignment});
+  if (data_ != nullptr) ::operator delete(data_, alignment_for(size_));
 }
 
 // Room for one more than are kept, so that giving back never allocates.
