@@ -39,7 +39,7 @@ Conv2dProblem problem_of(const Napi::Value& value) {
   p.epilogue.activation = fields.choice<Activation>();
   p.epilogue.min = fields.real();
   p.epilogue.max = fields.real();
-  p.algorithm = fields.choice<Algorithm>();
+  p.algorithm = fields.choice<AlgorithmName>();
   p.skip_padding = fields.integer() != 0;
   return p;
 }
@@ -66,7 +66,7 @@ Napi::Value describe_plan(const Napi::CallbackInfo& info) {
   blocks["nc"] = number(plan.blocks.nc);
   blocks["lanes"] = plan.lanes == Lanes::pixels ? "pixels" : "channels";
   Napi::Object description = Napi::Object::New(env);
-  description["algorithm"] = plan.algorithm == Algorithm::gemm ? "gemm" : "direct";
+  description["algorithm"] = plan.algorithm_label();
   description["isa"] = plan.isa->name;
   description["threads"] = number(plan.threads);
   description["tile"] = tile;

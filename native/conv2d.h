@@ -15,7 +15,9 @@ namespace gemmconv {
 
 enum class Layout { nchw, nhwc };
 enum class FilterLayout { oihw, hwio };
-enum class Algorithm { automatic, exact, gemm, direct };
+// What was asked for: the fastest, the fastest of the exact ones, or one by name.
+enum class AlgorithmName { automatic, exact, gemm, direct };
+class Algorithm;
 
 // Cross-correlation of a [batch, channels, height, width] image (in either layout) with
 // [out_channels, channels / groups, kernel_h, kernel_w] filters. TypeScript has validated it.
@@ -27,7 +29,7 @@ struct Conv2dProblem {
   Layout layout;
   FilterLayout filter_layout;
   Epilogue epilogue;
-  Algorithm algorithm;  // automatic and exact leave the choice to the plan
+  AlgorithmName algorithm;
   // A padded tap must be skipped, not multiplied by zero: the filter holds a value that is not
   // finite (0 · inf), or the bias a -0 (which tells the sum +0 from -0).
   bool skip_padding;
@@ -42,29 +44,31 @@ struct Conv2dProblem {
 // Plain data: it can be copied as bytes.
 struct Conv2dPlan {
   Conv2dProblem problem;
-  Algorithm algorithm;  // gemm or direct
   const Isa* isa;
+  const Algorithm* algorithm;
   Lanes lanes;
   BlockSizes blocks;
-  // Work is cut into batch × groups × pixel_parts × filter_parts tasks, never across K.
+  // What a group's output is cut by, besides filter panels: rows, pixels or vectors of them, as the
+  // algorithm likes; and how many of these its cache blocks hold.
+  std::ptrdiff_t units, units_a_block;
+  std::ptrdiff_t filter_panels;
+  // batch × groups × unit_parts × filter_parts tasks, never across K.
   int threads;
-  std::ptrdiff_t pixel_parts;     // of pixel_units()
-  std::ptrdiff_t filter_parts;    // of a group's filter panels
+  std::ptrdiff_t unit_parts, filter_parts;
   std::ptrdiff_t thread_scratch;  // floats each thread needs
 
   std::ptrdiff_t tasks() const {
-    return problem.batch * problem.groups * pixel_parts * filter_parts;
+    return problem.batch * problem.groups * unit_parts * filter_parts;
+  }
+  // Floats from one thread's scratch to the next, whole cache lines.
+  std::size_t scratch_stride() const {
+    return (static_cast<std::size_t>(thread_scratch) + 15) / 16 * 16;
   }
   std::size_t workspace_bytes() const {
-    return static_cast<std::size_t>(threads) * align_up_floats(thread_scratch) * sizeof(float);
+    return static_cast<std::size_t>(threads) * scratch_stride() * sizeof(float);
   }
   double flops() const;
-  // What the output's pixels are cut by: vectors or single pixels (gemm), rows (direct).
-  std::ptrdiff_t pixel_unit() const;
-  std::ptrdiff_t pixel_units() const;
-  static std::size_t align_up_floats(std::ptrdiff_t floats) {
-    return (static_cast<std::size_t>(floats) + 15) / 16 * 16;
-  }
+  const char* algorithm_label() const;  // as users write it
 };
 
 // Nothing when the algorithm that was asked for cannot do the problem.

@@ -1,16 +1,13 @@
 // SPDX-License-Identifier: MIT
-// The packed filter: for each group its bias and its panels, one after another in one buffer.
+// The packed filter, one buffer: the bias, then the weights of each group as the plan's algorithm
+// wants them.
 #pragma once
 
 #include <cstddef>
 
 #include "conv2d.h"
-#include "pack.h"
 
 namespace gemmconv {
-
-// How one group's filters are cut into panels under this plan.
-Panels filter_panels(const Conv2dPlan& plan);
 
 std::size_t packed_bytes(const Conv2dPlan& plan);
 
@@ -21,7 +18,10 @@ int packed_format(const Conv2dPlan& plan);
 // packed: packed_bytes(plan) bytes, aligned to a cache line.
 void pack(const Conv2dPlan& plan, const float* filter, const float* bias, float* packed);
 
-const float* group_bias(const Conv2dPlan& plan, const float* packed, std::ptrdiff_t group);
-const float* group_filter(const Conv2dPlan& plan, const float* packed, std::ptrdiff_t group);
+// out_channels values, and at least one widest tile of floats behind them: kernels read bias by
+// whole vectors.
+inline const float* packed_bias(const float* packed) { return packed; }
+
+const float* packed_weights(const Conv2dPlan& plan, const float* packed, std::ptrdiff_t group);
 
 }  // namespace gemmconv

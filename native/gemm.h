@@ -36,11 +36,6 @@ struct Gemm {
   }
 };
 
-struct Range {
-  std::ptrdiff_t begin, end;
-  std::ptrdiff_t size() const { return end - begin; }
-};
-
 // Floats of scratch that `gemm` needs for this many filters (whole panels) at this many pixels.
 std::ptrdiff_t gemm_scratch(const Gemm& gemm, std::ptrdiff_t filters, std::ptrdiff_t pixels);
 

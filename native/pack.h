@@ -13,6 +13,11 @@
 
 namespace gemmconv {
 
+struct Range {
+  std::ptrdiff_t begin, end;
+  std::ptrdiff_t size() const { return end - begin; }
+};
+
 struct Panel {
   std::ptrdiff_t begin;  // first row or lane
   std::ptrdiff_t width;  // stored width: what the kernel computes

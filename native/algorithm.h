@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: MIT
+// What the plan and the run need to know of an algorithm. A new one is a sibling of those here: a
+// class of its own, and a row in algorithms() that says when it is tried.
+#pragma once
+
+#include <cstddef>
+#include <span>
+
+#include "conv2d.h"
+#include "destination.h"
+#include "pack.h"
+
+namespace gemmconv {
+
+// One piece of work, computed by one thread.
+struct Task {
+  std::ptrdiff_t image;
+  std::ptrdiff_t group;
+  Range units;    // of plan.units: what the algorithm cuts the output's pixels by
+  Range filters;  // of plan.filter_panels
+};
+
+// An algorithm has no state: every answer depends on its arguments alone.
+class Algorithm {
+ public:
+  constexpr Algorithm(AlgorithmName name, const char* label) : name_(name), label_(label) {}
+  AlgorithmName name() const { return name_; }
+  const char* label() const { return label_; }  // the name as users write it
+
+  virtual bool can_compute(const Conv2dProblem& problem) const = 0;
+  // Completes a plan of which problem and isa are set: lanes, blocks, units, units_a_block,
+  // filter_panels.
+  virtual void block(Conv2dPlan& plan) const = 0;
+  // Estimated time of one image and group, in the unit of cost.h.
+  virtual double cost(const Conv2dPlan& plan) const = 0;
+  // Floats of scratch a thread needs for the largest task of a complete plan.
+  virtual std::ptrdiff_t scratch(const Conv2dPlan& plan) const = 0;
+
+  // The packed weights of one group. Plans of a layer and an ISA with equal layouts read the same.
+  virtual int packed_layout(const Conv2dPlan& plan) const = 0;
+  virtual std::ptrdiff_t packed_floats(const Conv2dPlan& plan) const = 0;
+  virtual void pack(const Conv2dPlan& plan, const FilterView& filter, float* packed) const = 0;
+
+  virtual void run(const Conv2dPlan& plan, const Conv2dTensors& tensors, const Task& task,
+                   float* scratch) const noexcept = 0;
+
+ protected:
+  ~Algorithm() = default;
+
+ private:
+  AlgorithmName name_;
+  const char* label_;
+};
+
+// Where two cost the same the first wins.
+std::span<const Algorithm* const> algorithms();
+
+extern const Algorithm& gemm_on_pixels;
+extern const Algorithm& gemm_on_channels;
+extern const Algorithm& direct_on_channels;
+
+}  // namespace gemmconv

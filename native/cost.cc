@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: MIT
+#include "cost.h"
+
+#include <algorithm>
+#include <array>
+
+namespace gemmconv {
+namespace {
+
+// Fewer independent sums than this leave the multiply-add units waiting: 4 cycles latency × 2
+// units.
+constexpr double kChainsInFlight = 8;
+// Storing one output, by whole vectors or transposed through memory (Zen 4: 1×1 64→256@56).
+constexpr double kStoreVector = 0.2;
+constexpr double kStoreTransposed = 4.0;
+
+double tile_cost(std::ptrdiff_t rows, std::ptrdiff_t vectors) {
+  const double r = static_cast<double>(rows);
+  const double v = static_cast<double>(vectors);
+  return std::max({r * v, r + v, kChainsInFlight});
+}
+
+struct Widths {
+  std::ptrdiff_t width, count;
+};
+
+// Panels come in at most two widths.
+std::array<Widths, 2> widths_of(const Panels& panels) {
+  const std::ptrdiff_t n = panels.count();
+  const std::ptrdiff_t first = panels[0].width;
+  const std::ptrdiff_t last = panels[n - 1].width;
+  std::ptrdiff_t of_first = n;
+  if (first != last) of_first = panels.vector() == 1 ? panels.extent() - n * last : n - 1;
+  return {{{first, of_first}, {last, n - of_first}}};
+}
+
+}  // namespace
+
+double step_cost(const Panels& rows, const Panels& lanes) {
+  double cost = 0;
+  for (const auto& [row_width, row_count] : widths_of(rows)) {
+    for (const auto& [lane_width, lane_count] : widths_of(lanes)) {
+      cost += tile_cost(row_width, lane_width / lanes.vector()) *
+              static_cast<double>(row_count * lane_count);
+    }
+  }
+  return cost;
+}
+
+double store_cost(const Conv2dProblem& p, Lanes lanes) {
+  const bool by_vectors = (lanes == Lanes::pixels) == (p.layout == Layout::nchw);
+  return static_cast<double>(p.pixels() * p.group_filters()) *
+         (by_vectors ? kStoreVector : kStoreTransposed);
+}
+
+double inside_share(std::ptrdiff_t extent, std::ptrdiff_t out, std::ptrdiff_t taps,
+                    std::ptrdiff_t stride, std::ptrdiff_t dilation, std::ptrdiff_t pad) {
+  // Only the ends of the axis differ from the middle; 64 taps at 64 places are enough of them.
+  constexpr std::ptrdiff_t kMost = 64;
+  std::ptrdiff_t outside = 0;
+  for (std::ptrdiff_t t = 0; t < std::min(taps, kMost); ++t) {
+    for (std::ptrdiff_t i = 0; i < std::min(out, kMost); ++i) {
+      const std::ptrdiff_t last = (out - 1 - i) * stride + (taps - 1 - t) * dilation - pad;
+      outside += (i * stride + t * dilation - pad < 0) + (last >= extent);
+    }
+  }
+  const double all = static_cast<double>(out) * static_cast<double>(taps);
+  return std::max(0.0, 1.0 - static_cast<double>(outside) / all);
+}
+
+}  // namespace gemmconv

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: MIT
+// The plan's cost model. The unit is half a cycle of one core: the time of one vector multiply-add,
+// or of one vector load, on a core that starts two of each a cycle. Only ratios matter.
+#pragma once
+
+#include "conv2d.h"
+#include "pack.h"
+
+namespace gemmconv {
+
+// One step of k over all tiles of rows × lanes outputs: what its multiply-adds cost, or its loads
+// where these are more, or the latency where there are too few independent sums to cover it.
+double step_cost(const Panels& rows, const Panels& lanes);
+
+// Storing one group's output: by whole vectors, or transposed.
+double store_cost(const Conv2dProblem& problem, Lanes lanes);
+
+// Share of the taps that lie inside the image, along one axis.
+double inside_share(std::ptrdiff_t extent, std::ptrdiff_t out, std::ptrdiff_t taps,
+                    std::ptrdiff_t stride, std::ptrdiff_t dilation, std::ptrdiff_t pad);
+
+}  // namespace gemmconv

@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: MIT
+// Packed implicit im2col + GEMM, as an algorithm of the plan. Exact.
+#include <algorithm>
+
+#include "algorithm.h"
+#include "blocks.h"
+#include "cost.h"
+#include "filter.h"
+#include "gemm.h"
+#include "views.h"
+
+namespace gemmconv {
+namespace {
+
+// Moving one float of a patch into its panel, by how it lies in the image: neighbours move by
+// vectors, the others one by one (Zen 4, 3×3 layers of ResNet-50 in both layouts).
+constexpr double kPackNeighbours = 0.6;
+constexpr double kPackScattered = 2.5;
+
+// Under a 1×1 filter that skips nothing, an image is one long row: panels then cross its rows.
+Patches flattened(const Patches& patches) {
+  Patches flat = patches;
+  const bool pointwise = patches.kernel_h == 1 && patches.kernel_w == 1 && patches.stride_h == 1 &&
+                         patches.stride_w == 1 && patches.pad_top == 0 && patches.pad_left == 0;
+  if (!pointwise || patches.out_width != patches.width) return flat;
+  flat.width = flat.out_width = patches.height * patches.width;
+  flat.height = 1;
+  return flat;
+}
+
+class GemmAlgorithm final : public Algorithm {
+ public:
+  constexpr explicit GemmAlgorithm(Lanes lanes)
+      : Algorithm(AlgorithmName::gemm, "gemm"), lanes_(lanes) {}
+
+  // Packing writes zeros for padded taps.
+  bool can_compute(const Conv2dProblem& p) const override {
+    return !p.skip_padding || !p.is_padded();
+  }
+
+  void block(Conv2dPlan& plan) const override {
+    const Conv2dProblem& p = plan.problem;
+    plan.lanes = lanes_;
+    plan.blocks = block_sizes(*plan.isa->gemm, lanes_, p.group_filters(), p.k());
+    plan.filter_panels = shape_of(plan).filter_panels().count();
+    const std::ptrdiff_t unit = unit_of(plan);
+    plan.units = (p.pixels() + unit - 1) / unit;
+    plan.units_a_block = std::max<std::ptrdiff_t>(1, plan.blocks.nc / unit);
+  }
+
+  double cost(const Conv2dPlan& plan) const override {
+    const Conv2dProblem& p = plan.problem;
+    const Gemm g = shape_of(plan);
+    const Panels filters = g.filter_panels();
+    const Panels pixels = g.pixel_panels(p.pixels());
+    const double k = static_cast<double>(p.k());
+    const bool neighbours = p.layout == Layout::nchw && p.stride_w == 1;
+    const double pack =
+        static_cast<double>(pixels.stored()) * k * (neighbours ? kPackNeighbours : kPackScattered);
+    const double step =
+        lanes_ == Lanes::pixels ? step_cost(filters, pixels) : step_cost(pixels, filters);
+    return k * step + pack + store_cost(p, lanes_);
+  }
+
+  std::ptrdiff_t scratch(const Conv2dPlan& plan) const override {
+    const Gemm g = shape_of(plan);
+    const Panels filters = g.filter_panels();
+    const std::ptrdiff_t panels = (filters.count() + plan.filter_parts - 1) / plan.filter_parts;
+    const std::ptrdiff_t units = (plan.units + plan.unit_parts - 1) / plan.unit_parts;
+    return gemm_scratch(g, std::min(panels * filters.max_width(), filters.stored()),
+                        units * unit_of(plan));
+  }
+
+  // Layouts 0 to 2. One K block of channel panels is what the direct kernel reads, too.
+  int packed_layout(const Conv2dPlan& plan) const override {
+    if (lanes_ == Lanes::pixels) return 0;
+    return plan.blocks.kc >= plan.problem.k() ? 1 : 2;
+  }
+
+  std::ptrdiff_t packed_floats(const Conv2dPlan& plan) const override {
+    return plan.problem.k() * shape_of(plan).filter_panels().stored();
+  }
+
+  void pack(const Conv2dPlan& plan, const FilterView& filter, float* packed) const override {
+    pack_filter(filter, shape_of(plan).filter_panels(), plan.blocks.kc, packed);
+  }
+
+  void run(const Conv2dPlan& plan, const Conv2dTensors& tensors, const Task& task,
+           float* scratch) const noexcept override {
+    Gemm g = shape_of(plan);
+    g.filter_packed = packed_weights(plan, tensors.packed, task.group);
+    g.patches = flattened(patches_of(plan.problem, tensors.input, task.image, task.group));
+    g.destination = destination_of(plan, tensors, task.image, task.group);
+    const std::ptrdiff_t unit = unit_of(plan);
+    const Range pixels{task.units.begin * unit,
+                       std::min(task.units.end * unit, plan.problem.pixels())};
+    gemm(g, task.filters, pixels, scratch);
+  }
+
+ private:
+  // All but the tensors.
+  static Gemm shape_of(const Conv2dPlan& plan) {
+    const Conv2dProblem& p = plan.problem;
+    return {plan.isa->gemm, plan.lanes, p.group_filters(), p.k(), plan.blocks, nullptr, {}, {}};
+  }
+
+  // Pixels are cut by whole vectors where they lie on the lanes.
+  static std::ptrdiff_t unit_of(const Conv2dPlan& plan) {
+    return plan.lanes == Lanes::pixels ? plan.isa->gemm->lanes : 1;
+  }
+
+  Lanes lanes_;
+};
+
+constexpr GemmAlgorithm kOnPixels(Lanes::pixels);
+constexpr GemmAlgorithm kOnChannels(Lanes::channels);
+
+}  // namespace
+
+const Algorithm& gemm_on_pixels = kOnPixels;
+const Algorithm& gemm_on_channels = kOnChannels;
+
+}  // namespace gemmconv
