@@ -97,61 +97,112 @@ namespace {
   return e.activation <= Activation::clamp;
 }
 
-// The general way out, through memory: any strides, any number of valid lanes, any activation.
-// Not inlined, not specialised: a tile's K loop outweighs it, and code size matters too.
-// sums: rows × columns, contiguous, columns a multiple of kLanes; destroyed.
-[[gnu::noinline]] void finish_in_memory(float* sums, int rows, int columns, int valid,
+typedef float Quad
+    __attribute__((vector_size(4 * sizeof(float)), aligned(alignof(float)), may_alias));
+
+// Four rows of four lanes, stored as four lanes of four rows: c[l · lane_stride + r] = row r, lane
+// l.
+[[gnu::always_inline]] inline void store_transposed(const float* values, std::ptrdiff_t columns,
+                                                    float* c, std::ptrdiff_t lane_stride) {
+  const auto row = [&](std::ptrdiff_t r) {
+    return *reinterpret_cast<const Quad*>(values + r * columns);
+  };
+  const Quad low01 = __builtin_shufflevector(row(0), row(1), 0, 4, 1, 5);
+  const Quad high01 = __builtin_shufflevector(row(0), row(1), 2, 6, 3, 7);
+  const Quad low23 = __builtin_shufflevector(row(2), row(3), 0, 4, 1, 5);
+  const Quad high23 = __builtin_shufflevector(row(2), row(3), 2, 6, 3, 7);
+  const auto lane = [&](std::ptrdiff_t l) -> Quad& {
+    return *reinterpret_cast<Quad*>(c + l * lane_stride);
+  };
+  lane(0) = __builtin_shufflevector(low01, low23, 0, 1, 4, 5);
+  lane(1) = __builtin_shufflevector(low01, low23, 2, 3, 6, 7);
+  lane(2) = __builtin_shufflevector(high01, high23, 0, 1, 4, 5);
+  lane(3) = __builtin_shufflevector(high01, high23, 2, 3, 6, 7);
+}
+
+// Stores a tile whose neighbouring rows are neighbours in memory: four by four, what is left over
+// one by one.
+void store_columns(const float* values, int rows, int columns, int valid, const Output& out) {
+  const int rows_by_four = rows / 4 * 4;
+  const int lanes_by_four = valid / 4 * 4;
+  for (int l = 0; l < lanes_by_four; l += 4) {
+    float* c = out.c + l * out.lane_stride;
+    for (int r = 0; r < rows_by_four; r += 4) {
+      store_transposed(values + r * columns + l, columns, c + r, out.lane_stride);
+    }
+  }
+  for (int l = 0; l < valid; ++l) {
+    float* c = out.c + l * out.lane_stride;
+    const int first = l < lanes_by_four ? rows_by_four : 0;
+    for (int r = first; r < rows; ++r) c[r] = values[r * columns + l];
+  }
+}
+
+// Stores a finished tile that is not made of whole vectors of neighbours.
+[[gnu::noinline]] void store_from_memory(const float* values, int rows, int columns, int valid,
+                                         const Output& out) {
+  if (out.row_stride == 1) {
+    store_columns(values, rows, columns, valid, out);
+    return;
+  }
+  for (int r = 0; r < rows; ++r) {
+    float* c = out.c + r * out.row_stride;
+    for (int l = 0; l < valid; ++l) c[l * out.lane_stride] = values[r * columns + l];
+  }
+}
+
+// Residual and any activation, through memory: their cost is small beside a tile's K loop, and the
+// code is not repeated for every tile shape. values: sums with bias; destroyed.
+[[gnu::noinline]] void finish_in_memory(float* values, int rows, int columns, int valid,
                                         const Output& out) {
   for (int r = 0; r < rows; ++r) {
-    float* row = sums + r * columns;
-    for (int l = 0; l < columns; l += kLanes) {
-      const Vec bias = out.bias_on_lanes ? load(out.bias + l) : broadcast(out.bias[r]);
-      store(row + l, load(row + l) + bias);
-    }
+    float* row = values + r * columns;
     if (out.add != nullptr) {
       const float* add = out.add + r * out.row_stride;
       for (int l = 0; l < valid; ++l) row[l] += add[l * out.lane_stride];
     }
     for (int l = 0; l < columns; l += kLanes) store(row + l, activate(load(row + l), out.epilogue));
   }
-  if (out.lane_stride == 1) {
-    for (int r = 0; r < rows; ++r) {
-      float* c = out.c + r * out.row_stride;
-      for (int l = 0; l < valid; ++l) c[l] = sums[r * columns + l];
-    }
-    return;
-  }
-  for (int l = 0; l < valid; ++l) {
-    float* c = out.c + l * out.lane_stride;
-    for (int r = 0; r < rows; ++r) c[r * out.row_stride] = sums[r * columns + l];
-  }
+  store_from_memory(values, rows, columns, valid, out);
 }
 
-// Finishes a tile in registers where it can: whole vectors of neighbouring outputs, and a clamp.
+// Adds the bias and finishes the tile, in registers where it can: a clamp without a residual
+// always, with one where the outputs of a row are whole vectors of neighbours.
 template <int R, int V>
 [[gnu::always_inline]] inline void finish(Vec (&acc)[R][V], int valid, const Output& out) {
-  if (out.lane_stride != 1 || valid != V * kLanes || !is_clamp(out.epilogue)) {
-    alignas(64) float sums[R * V * kLanes];
+  GEMMCONV_UNROLL
+  for (int r = 0; r < R; ++r) {
+    GEMMCONV_UNROLL
+    for (int v = 0; v < V; ++v) {
+      acc[r][v] += out.bias_on_lanes ? load(out.bias + v * kLanes) : broadcast(out.bias[r]);
+    }
+  }
+  const bool whole = out.lane_stride == 1 && valid == V * kLanes;
+  const bool in_registers = is_clamp(out.epilogue) && (whole || out.add == nullptr);
+  if (in_registers) {
+    const Vec min = broadcast(out.epilogue.min);
+    const Vec max = broadcast(out.epilogue.max);
     GEMMCONV_UNROLL
     for (int r = 0; r < R; ++r) {
       GEMMCONV_UNROLL
-      for (int v = 0; v < V; ++v) store(sums + (r * V + v) * kLanes, acc[r][v]);
+      for (int v = 0; v < V; ++v) {
+        if (out.add != nullptr) acc[r][v] += load(out.add + r * out.row_stride + v * kLanes);
+        acc[r][v] = clamp(acc[r][v], min, max);
+        if (whole) store(out.c + r * out.row_stride + v * kLanes, acc[r][v]);
+      }
     }
-    finish_in_memory(sums, R, V * kLanes, valid, out);
-    return;
+    if (whole) return;
   }
-  const Vec min = broadcast(out.epilogue.min);
-  const Vec max = broadcast(out.epilogue.max);
+  alignas(64) float values[R * V * kLanes];
   GEMMCONV_UNROLL
   for (int r = 0; r < R; ++r) {
-    float* c = out.c + r * out.row_stride;
     GEMMCONV_UNROLL
-    for (int v = 0; v < V; ++v) {
-      Vec y =
-          acc[r][v] + (out.bias_on_lanes ? load(out.bias + v * kLanes) : broadcast(out.bias[r]));
-      if (out.add != nullptr) y += load(out.add + r * out.row_stride + v * kLanes);
-      store(c + v * kLanes, clamp(y, min, max));
-    }
+    for (int v = 0; v < V; ++v) store(values + (r * V + v) * kLanes, acc[r][v]);
+  }
+  if (in_registers) {
+    store_from_memory(values, R, V * kLanes, valid, out);
+  } else {
+    finish_in_memory(values, R, V * kLanes, valid, out);
   }
 }
 
