@@ -69,10 +69,12 @@ std::ptrdiff_t direct_scratch(std::ptrdiff_t kernel_w) {
 void direct(const Direct& d, Range filter_panels, Range rows, float* scratch) noexcept {
   const Panels panels{d.filters, d.kernel->vectors * d.kernel->lanes, d.kernel->lanes};
   PixelRange* ranges = reinterpret_cast<PixelRange*>(scratch);
-  // A panel's weights (K × NR) are read once for every tile: they stay in L2 for all the rows.
-  for (std::ptrdiff_t i = filter_panels.begin; i < filter_panels.end; ++i) {
-    const Panel panel = panels[i];
-    for (std::ptrdiff_t oh = rows.begin; oh < rows.end; ++oh) row_of_panel(d, panel, oh, ranges);
+  // The image is read once for each block of panels, the weights of a block once for each row.
+  for (std::ptrdiff_t ic = filter_panels.begin; ic < filter_panels.end; ic += d.panels_a_block) {
+    const std::ptrdiff_t end = std::min(ic + d.panels_a_block, filter_panels.end);
+    for (std::ptrdiff_t oh = rows.begin; oh < rows.end; ++oh) {
+      for (std::ptrdiff_t i = ic; i < end; ++i) row_of_panel(d, panels[i], oh, ranges);
+    }
   }
 }
 

@@ -17,6 +17,7 @@ namespace gemmconv {
 struct Direct {
   const DirectKernel* kernel;
   std::ptrdiff_t filters, channels;  // of the group
+  std::ptrdiff_t panels_a_block;     // whose weights stay in L2 together
   const float* filter_packed;        // channel panels, one K block
   Patches patches;
   Destination destination;

@@ -4,6 +4,7 @@
 
 #include "algorithm.h"
 #include "cost.h"
+#include "cpu.h"
 #include "direct.h"
 #include "filter.h"
 #include "views.h"
@@ -23,8 +24,14 @@ class DirectAlgorithm final : public Algorithm {
   void block(Conv2dPlan& plan) const override {
     const Conv2dProblem& p = plan.problem;
     plan.lanes = Lanes::channels;
-    plan.blocks = {p.group_filters(), std::max<std::ptrdiff_t>(p.k(), 1), p.pixels()};
-    plan.filter_panels = panels_of(plan).count();
+    const Panels panels = panels_of(plan);
+    const std::ptrdiff_t k = std::max<std::ptrdiff_t>(p.k(), 1);
+    // Half of L2 for the weights of a block of panels, the rest for the image rows under them.
+    const auto l2_floats = static_cast<std::ptrdiff_t>(cache_sizes().l2 / sizeof(float));
+    const std::ptrdiff_t panels_a_block =
+        std::clamp<std::ptrdiff_t>(l2_floats / 2 / (k * panels.max_width()), 1, panels.count());
+    plan.blocks = {panels_a_block * panels.max_width(), k, p.pixels()};
+    plan.filter_panels = panels.count();
     plan.units = plan.units_a_block = p.out_height;
   }
 
@@ -61,6 +68,7 @@ class DirectAlgorithm final : public Algorithm {
     const Direct taps{plan.isa->direct,
                       p.group_filters(),
                       p.group_channels(),
+                      plan.blocks.mc / panels_of(plan).max_width(),
                       packed_weights(plan, tensors.packed, task.group),
                       patches_of(p, tensors.input, task.image, task.group),
                       destination_of(plan, tensors, task.image, task.group)};

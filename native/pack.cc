@@ -3,6 +3,8 @@
 
 #include <cstring>
 
+#include "kernel/quad.h"
+
 namespace gemmconv {
 namespace {
 
@@ -85,6 +87,45 @@ void pack_piece(const Patches& p, const Tap& tap, const float* channel, const Pi
   zero(dst + end, piece.count - end);
 }
 
+// Where channels are neighbours (nhwc), a tap of four pixels and four channels moves as a block:
+// each pixel's channels are read along, not one of each pixel after another, which would fight over
+// cache sets whenever a pixel's size is a power of two.
+void pack_channels(const Patches& p, const Piece& piece, std::ptrdiff_t tap, std::ptrdiff_t k_begin,
+                   std::ptrdiff_t kc) {
+  const std::ptrdiff_t taps = p.kernel_h * p.kernel_w;
+  const std::ptrdiff_t ih = piece.ih + tap / p.kernel_w * p.dilation_h;
+  const std::ptrdiff_t iw = piece.iw + tap % p.kernel_w * p.dilation_w;
+  const bool inside = ih >= 0 && ih < p.height;
+  const std::ptrdiff_t begin = inside ? steps_until(iw, p.stride_w, 0, piece.count) : piece.count;
+  const std::ptrdiff_t end =
+      inside ? std::max(begin, steps_until(iw, p.stride_w, p.width, piece.count)) : begin;
+  // Channels whose step c · taps + tap lies in [k_begin, k_begin + kc).
+  const std::ptrdiff_t c_begin = (k_begin - tap + taps - 1) / taps;
+  const std::ptrdiff_t c_end = (k_begin + kc - tap + taps - 1) / taps;
+  const std::ptrdiff_t step = taps * piece.panel_width;
+  float* const dst = piece.dst + (c_begin * taps + tap - k_begin) * piece.panel_width;
+  const std::ptrdiff_t pixel_stride = p.stride_w * p.column_stride;
+  const float* const src = p.image + ih * p.row_stride + iw * p.column_stride + c_begin;
+
+  const std::ptrdiff_t channels = c_end - c_begin;
+  for (std::ptrdiff_t c = 0; c < channels; ++c) {
+    zero(dst + c * step, begin);
+    zero(dst + c * step + end, piece.count - end);
+  }
+  std::ptrdiff_t j = begin;
+  for (; j + 4 <= end; j += 4) {
+    std::ptrdiff_t c = 0;
+    for (; c + 4 <= channels; c += 4) {
+      transpose_quads(src + j * pixel_stride + c, pixel_stride, dst + c * step + j, step);
+    }
+    for (; c < channels; ++c)
+      gather(dst + c * step + j, src + j * pixel_stride + c, pixel_stride, 4);
+  }
+  for (; j < end; ++j) {
+    for (std::ptrdiff_t c = 0; c < channels; ++c) dst[c * step + j] = src[j * pixel_stride + c];
+  }
+}
+
 // Cuts pixels into pieces, as many as there is room for; returns how many, and moves `pixel` on.
 int cut_pieces(const Patches& p, const Panels& panels, std::ptrdiff_t kc,
                std::ptrdiff_t pixel_begin, std::ptrdiff_t& panel_index, std::ptrdiff_t& done,
@@ -140,6 +181,14 @@ void pack_patches(const Patches& p, std::ptrdiff_t k_begin, std::ptrdiff_t kc,
   std::ptrdiff_t done = 0;
   while (const int count =
              cut_pieces(p, panels, kc, pixel_begin, panel_index, done, packed, pieces, kPieces)) {
+    if (p.channel_stride == 1 && p.column_stride != 1) {
+      for (int i = 0; i < count; ++i) {
+        for (std::ptrdiff_t tap = 0; tap < p.kernel_h * p.kernel_w; ++tap) {
+          pack_channels(p, pieces[i], tap, k_begin, kc);
+        }
+      }
+      continue;
+    }
     Tap tap(k_begin, p.kernel_h, p.kernel_w);
     for (std::ptrdiff_t k = 0; k < kc; ++k, tap.next(p.kernel_h, p.kernel_w)) {
       const float* channel = p.image + tap.c * p.channel_stride;

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "kernel.h"
+#include "quad.h"
 #include "vec.h"
 
 namespace gemmconv::GEMMCONV_ISA {
@@ -97,29 +98,6 @@ namespace {
   return e.activation <= Activation::clamp;
 }
 
-typedef float Quad
-    __attribute__((vector_size(4 * sizeof(float)), aligned(alignof(float)), may_alias));
-
-// Four rows of four lanes, stored as four lanes of four rows: c[l · lane_stride + r] = row r, lane
-// l.
-[[gnu::always_inline]] inline void store_transposed(const float* values, std::ptrdiff_t columns,
-                                                    float* c, std::ptrdiff_t lane_stride) {
-  const auto row = [&](std::ptrdiff_t r) {
-    return *reinterpret_cast<const Quad*>(values + r * columns);
-  };
-  const Quad low01 = __builtin_shufflevector(row(0), row(1), 0, 4, 1, 5);
-  const Quad high01 = __builtin_shufflevector(row(0), row(1), 2, 6, 3, 7);
-  const Quad low23 = __builtin_shufflevector(row(2), row(3), 0, 4, 1, 5);
-  const Quad high23 = __builtin_shufflevector(row(2), row(3), 2, 6, 3, 7);
-  const auto lane = [&](std::ptrdiff_t l) -> Quad& {
-    return *reinterpret_cast<Quad*>(c + l * lane_stride);
-  };
-  lane(0) = __builtin_shufflevector(low01, low23, 0, 1, 4, 5);
-  lane(1) = __builtin_shufflevector(low01, low23, 2, 3, 6, 7);
-  lane(2) = __builtin_shufflevector(high01, high23, 0, 1, 4, 5);
-  lane(3) = __builtin_shufflevector(high01, high23, 2, 3, 6, 7);
-}
-
 // Stores a tile whose neighbouring rows are neighbours in memory: four by four, what is left over
 // one by one.
 void store_columns(const float* values, int rows, int columns, int valid, const Output& out) {
@@ -128,7 +106,7 @@ void store_columns(const float* values, int rows, int columns, int valid, const 
   for (int l = 0; l < lanes_by_four; l += 4) {
     float* c = out.c + l * out.lane_stride;
     for (int r = 0; r < rows_by_four; r += 4) {
-      store_transposed(values + r * columns + l, columns, c + r, out.lane_stride);
+      transpose_quads(values + r * columns + l, columns, c + r, out.lane_stride);
     }
   }
   for (int l = 0; l < valid; ++l) {
