@@ -95,11 +95,11 @@ export type ProblemField =
   | 'activation' // index into ACTIVATIONS of lib/problem.ts
   | 'activationMin' // lower clamp bound, or leakyRelu's alpha
   | 'activationMax' // 20
-  | 'algorithm' // 0 auto, 1 exact, 2 gemm, 3 direct
-  | 'skipPadding'; // 1 when a padded tap must be skipped, not multiplied by zero
+  | 'algorithm' // 0 auto, 1 exact, 2 gemm, 3 direct, 4 depthwise, 5 winograd
+  | 'fragile'; // 1 when the filter holds a value that is not finite, or the bias a -0
 
 export interface PlanDescription {
-  algorithm: 'gemm' | 'direct';
+  algorithm: 'gemm' | 'direct' | 'depthwise' | 'winograd';
   isa: string;
   threads: number;
   /** Register tile of the microkernel. */

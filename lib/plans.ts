@@ -2,7 +2,7 @@ import type { PlanDescription } from '../binding.js';
 import { binding } from './binding.js';
 import { invalidValue } from './errors.js';
 import { type Geometry, type Image, slide } from './geometry.js';
-import { ALGORITHMS, encodeProblem, isPadded, type Layer, makeProblem } from './problem.js';
+import { ALGORITHMS, encodeProblem, type Layer, makeProblem } from './problem.js';
 import { generation } from './settings.js';
 import { sameShape } from './tensor.js';
 import { type CallExtents, imageOf, outputShapeOf } from './validate.js';
@@ -87,7 +87,7 @@ export class PlanCache {
   }
 
   #makePlan(image: Image, geometry: Geometry): ArrayBuffer {
-    const fragile = isPadded(geometry) && this.#isFragile();
+    const fragile = this.#isFragile();
     const plan = binding.makePlan(
       encodeProblem(makeProblem(this.#layer, image, geometry, fragile)),
     );
@@ -96,7 +96,7 @@ export class PlanCache {
       'options.algorithm',
       `one that can compute this layer ('auto' always can)`,
       ALGORITHMS[this.#layer.algorithm],
-      fragile ? 'padding must be skipped: the filter is not finite, or the bias holds -0' : '',
+      fragile ? 'the filter is not finite, or the bias holds -0' : '',
     );
   }
 

@@ -4,7 +4,7 @@ import type { Geometry, Image, Window } from './geometry.js';
 /** Indices of the choices as the native core numbers them. */
 export const LAYOUTS = ['nchw', 'nhwc'] as const;
 export const FILTER_LAYOUTS = ['oihw', 'hwio'] as const;
-export const ALGORITHMS = ['auto', 'exact', 'gemm', 'direct'] as const;
+export const ALGORITHMS = ['auto', 'exact', 'gemm', 'direct', 'depthwise', 'winograd'] as const;
 export const ACTIVATIONS = [
   'none',
   'relu',
@@ -64,12 +64,8 @@ export function makeProblem(
     activationMin: layer.activationMin,
     activationMax: layer.activationMax,
     algorithm: layer.algorithm,
-    skipPadding: fragile && isPadded(geometry) ? 1 : 0,
+    fragile: fragile ? 1 : 0,
   };
-}
-
-export function isPadded({ pads }: Geometry): boolean {
-  return pads.top > 0 || pads.left > 0 || pads.bottom > 0 || pads.right > 0;
 }
 
 /** Where each number goes in the array that crosses the boundary. */
@@ -96,7 +92,7 @@ const FIELD_INDEX = {
   activationMin: 19,
   activationMax: 20,
   algorithm: 21,
-  skipPadding: 22,
+  fragile: 22,
 } as const satisfies Record<ProblemField, number>;
 
 const FIELDS = Object.keys(FIELD_INDEX) as ProblemField[];

@@ -52,10 +52,14 @@ export type Activation =
  * - `auto` the fastest within the documented error bound
  * - `exact` the fastest of those whose every output is one FMA chain over (c, kh, kw) ascending:
  *   the same bits for any thread count, batch split and FMA instruction set
- * - `gemm` (packed implicit im2col + GEMM) and `direct` (taps read in place) force one; both are
+ * - `gemm` (packed implicit im2col + GEMM), `direct` (taps read in place) and `depthwise` (rows of
+ *   one channel; C/G = 1 only) force one, and it is an error when that cannot be; all three are
  *   exact
+ * - `winograd` (3×3, stride and dilation 1, padding ≤ 1, C/G and OC/G ≥ 32; also what `auto` takes where it is
+ *   faster) is not: each output is within 50 · 2^-24 · Σ|w| · max|x| of the true value, the largest
+ *   input taken over its tile of 6×6, and an input that is not finite spreads over its tile
  */
-export type Algorithm = 'auto' | 'exact' | 'gemm' | 'direct';
+export type Algorithm = 'auto' | 'exact' | 'gemm' | 'direct' | 'depthwise' | 'winograd';
 
 /** What a layer is built with. */
 export interface Conv2dOptions {
@@ -95,7 +99,7 @@ export interface RunOptions extends RunSyncOptions {
 
 /** How a layer computes one input shape. */
 export interface Conv2dPlan {
-  readonly algorithm: 'gemm' | 'direct';
+  readonly algorithm: 'gemm' | 'direct' | 'depthwise' | 'winograd';
   readonly isa: string;
   readonly threads: number;
   /** Register tile of the microkernel: `mr` rows by `nr` columns. */

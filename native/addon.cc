@@ -40,7 +40,7 @@ Conv2dProblem problem_of(const Napi::Value& value) {
   p.epilogue.min = fields.real();
   p.epilogue.max = fields.real();
   p.algorithm = fields.choice<AlgorithmName>();
-  p.skip_padding = fields.integer() != 0;
+  p.fragile = fields.integer() != 0;
   return p;
 }
 

@@ -14,10 +14,9 @@ namespace gemmconv {
 
 // One piece of work, computed by one thread.
 struct Task {
-  std::ptrdiff_t image;
-  std::ptrdiff_t group;
-  Range units;    // of plan.units: what the algorithm cuts the output's pixels by
-  Range filters;  // of plan.filter_panels
+  std::ptrdiff_t image, group;  // of plan.image_tasks and plan.group_tasks
+  Range units;                  // of plan.units: what the algorithm cuts the output's pixels by
+  Range filters;                // of plan.filter_panels
 };
 
 // An algorithm has no state: every answer depends on its arguments alone.
@@ -27,16 +26,19 @@ class Algorithm {
   AlgorithmName name() const { return name_; }
   const char* label() const { return label_; }  // the name as users write it
 
+  // Whether every output is one chain of FMAs over (c, kh, kw) ascending.
+  virtual bool is_exact() const { return true; }
   virtual bool can_compute(const Conv2dProblem& problem) const = 0;
   // Completes a plan of which problem and isa are set: lanes, blocks, units, units_a_block,
-  // filter_panels.
+  // filter_panels. The plan has set image_tasks, group_tasks and filters_first to what is usual.
   virtual void block(Conv2dPlan& plan) const = 0;
   // Estimated time of one image and group, in the unit of cost.h.
   virtual double cost(const Conv2dPlan& plan) const = 0;
   // Floats of scratch a thread needs for the largest task of a complete plan.
   virtual std::ptrdiff_t scratch(const Conv2dPlan& plan) const = 0;
 
-  // The packed weights of one group. Plans of a layer and an ISA with equal layouts read the same.
+  // The packed weights of one group task. Plans of a layer and an ISA with equal layouts read the
+  // same. The view shows the first of the groups; the filters of the others follow in it.
   virtual int packed_layout(const Conv2dPlan& plan) const = 0;
   virtual std::ptrdiff_t packed_floats(const Conv2dPlan& plan) const = 0;
   virtual void pack(const Conv2dPlan& plan, const FilterView& filter, float* packed) const = 0;
@@ -58,5 +60,8 @@ std::span<const Algorithm* const> algorithms();
 extern const Algorithm& gemm_on_pixels;
 extern const Algorithm& gemm_on_channels;
 extern const Algorithm& direct_on_channels;
+extern const Algorithm& depthwise_by_rows;
+extern const Algorithm& winograd_f2;
+extern const Algorithm& winograd_f4;
 
 }  // namespace gemmconv

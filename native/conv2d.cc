@@ -31,7 +31,7 @@ Task task_at(const Conv2dPlan& plan, std::ptrdiff_t index) {
   index /= plan.unit_parts;
   const std::ptrdiff_t filter_part = index % plan.filter_parts;
   index /= plan.filter_parts;
-  return {index / plan.problem.groups, index % plan.problem.groups,
+  return {index / plan.group_tasks, index % plan.group_tasks,
           part_of(plan.units, plan.unit_parts, unit_part),
           part_of(plan.filter_panels, plan.filter_parts, filter_part)};
 }

@@ -16,7 +16,7 @@ namespace gemmconv {
 enum class Layout { nchw, nhwc };
 enum class FilterLayout { oihw, hwio };
 // What was asked for: the fastest, the fastest of the exact ones, or one by name.
-enum class AlgorithmName { automatic, exact, gemm, direct };
+enum class AlgorithmName { automatic, exact, gemm, direct, depthwise, winograd };
 class Algorithm;
 
 // Cross-correlation of a [batch, channels, height, width] image (in either layout) with
@@ -30,9 +30,9 @@ struct Conv2dProblem {
   FilterLayout filter_layout;
   Epilogue epilogue;
   AlgorithmName algorithm;
-  // A padded tap must be skipped, not multiplied by zero: the filter holds a value that is not
-  // finite (0 · inf), or the bias a -0 (which tells the sum +0 from -0).
-  bool skip_padding;
+  // A padded tap must be skipped, not multiplied by zero, and the filter not be transformed: it holds
+  // a value that is not finite (0 · inf), or the bias a -0 (which tells the sum +0 from -0).
+  bool fragile;
 
   std::ptrdiff_t group_channels() const { return channels / groups; }
   std::ptrdiff_t group_filters() const { return out_channels / groups; }
@@ -52,14 +52,15 @@ struct Conv2dPlan {
   // algorithm likes; and how many of these its cache blocks hold.
   std::ptrdiff_t units, units_a_block;
   std::ptrdiff_t filter_panels;
-  // batch × groups × unit_parts × filter_parts tasks, never across K.
+  bool filters_first;  // cut between threads by filters rather than by units
+  // Images and groups that are tasks apart; 1 where a task takes them all.
+  std::ptrdiff_t image_tasks, group_tasks;
+  // image_tasks × group_tasks × unit_parts × filter_parts tasks, never across K.
   int threads;
   std::ptrdiff_t unit_parts, filter_parts;
   std::ptrdiff_t thread_scratch;  // floats each thread needs
 
-  std::ptrdiff_t tasks() const {
-    return problem.batch * problem.groups * unit_parts * filter_parts;
-  }
+  std::ptrdiff_t tasks() const { return image_tasks * group_tasks * unit_parts * filter_parts; }
   // Floats from one thread's scratch to the next, whole cache lines.
   std::size_t scratch_stride() const {
     return (static_cast<std::size_t>(thread_scratch) + 15) / 16 * 16;

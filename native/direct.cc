@@ -6,18 +6,6 @@
 namespace gemmconv {
 namespace {
 
-// Smallest i ≥ 0 with start + i·step ≥ bound.
-std::ptrdiff_t steps_until(std::ptrdiff_t start, std::ptrdiff_t step, std::ptrdiff_t bound) {
-  return start >= bound ? 0 : (bound - start + step - 1) / step;
-}
-
-// Those of `count` taps start, start + step, … that lie in [0, extent).
-Range inside(std::ptrdiff_t start, std::ptrdiff_t step, std::ptrdiff_t extent,
-             std::ptrdiff_t count) {
-  const std::ptrdiff_t end = std::min(count, steps_until(start, step, extent));
-  return {std::min(steps_until(start, step, 0), end), end};
-}
-
 // Fills `ranges` for the pixels of a segment; null when every tap of every pixel is inside.
 const PixelRange* ranges_of(const Patches& p, std::ptrdiff_t iw, std::ptrdiff_t pixels,
                             PixelRange* ranges) {

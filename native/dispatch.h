@@ -13,6 +13,8 @@ struct Isa {
   bool (*runs_here)();
   const GemmKernel* gemm;
   const DirectKernel* direct;
+  const DepthwiseKernel* depthwise;
+  const WinogradKernel* winograd;
 };
 
 int isa_count();

@@ -28,7 +28,7 @@ std::ptrdiff_t group_floats(const Conv2dPlan& plan) {
 }  // namespace
 
 std::size_t packed_bytes(const Conv2dPlan& plan) {
-  return static_cast<std::size_t>(bias_floats(plan) + plan.problem.groups * group_floats(plan)) *
+  return static_cast<std::size_t>(bias_floats(plan) + plan.group_tasks * group_floats(plan)) *
          sizeof(float);
 }
 
@@ -44,7 +44,7 @@ void pack(const Conv2dPlan& plan, const float* filter, const float* bias, float*
   std::fill_n(packed, bias_floats(plan), 0.0f);
   if (bias != nullptr) std::copy_n(bias, p.out_channels, packed);
   float* weights = packed + bias_floats(plan);
-  for (std::ptrdiff_t group = 0; group < p.groups; ++group) {
+  for (std::ptrdiff_t group = 0; group < plan.group_tasks; ++group) {
     plan.algorithm->pack(plan, filter_view(p, filter, group), weights + group * group_floats(plan));
   }
 }

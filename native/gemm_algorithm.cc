@@ -35,7 +35,7 @@ class GemmAlgorithm final : public Algorithm {
 
   // Packing writes zeros for padded taps.
   bool can_compute(const Conv2dProblem& p) const override {
-    return !p.skip_padding || !p.is_padded();
+    return !p.fragile || !p.is_padded();
   }
 
   void block(Conv2dPlan& plan) const override {

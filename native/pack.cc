@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "pack.h"
 
-#include <cstring>
-
 #include "kernel/quad.h"
 
 namespace gemmconv {
@@ -24,43 +22,6 @@ struct Tap {
   }
 };
 
-void zero(float* dst, std::ptrdiff_t count) {
-  for (std::ptrdiff_t i = 0; i < count; ++i) dst[i] = 0.0f;
-}
-
-// A call to memcpy costs more than these few vectors; the last one may overlap its neighbour.
-void copy(float* dst, const float* src, std::ptrdiff_t count) {
-  constexpr std::ptrdiff_t kStep = 4;
-  constexpr std::ptrdiff_t kWidest = 32;  // a whole lane panel of AVX-512: worth a loop of its own
-  if (count == kWidest) {
-    std::memcpy(dst, src, kWidest * sizeof(float));
-    return;
-  }
-  if (count < kStep) {
-    for (std::ptrdiff_t i = 0; i < count; ++i) dst[i] = src[i];
-    return;
-  }
-  std::ptrdiff_t i = 0;
-  for (; i + kStep <= count; i += kStep) std::memcpy(dst + i, src + i, kStep * sizeof(float));
-  std::memcpy(dst + count - kStep, src + count - kStep, kStep * sizeof(float));
-}
-
-void gather(float* dst, const float* src, std::ptrdiff_t step, std::ptrdiff_t count) {
-  if (step == 1) {
-    copy(dst, src, count);
-    return;
-  }
-  for (std::ptrdiff_t i = 0; i < count; ++i) dst[i] = src[i * step];
-}
-
-// First i ≥ 0 with start + i·step ≥ bound, at most count. The division is for borders only.
-std::ptrdiff_t steps_until(std::ptrdiff_t start, std::ptrdiff_t step, std::ptrdiff_t bound,
-                           std::ptrdiff_t count) {
-  if (start >= bound) return 0;
-  if (start + (count - 1) * step < bound) return count;
-  return (bound - start + step - 1) / step;
-}
-
 // Neighbouring pixels of one output row that fall into one panel.
 struct Piece {
   std::ptrdiff_t ih, iw;  // where tap (0, 0) of the first pixel lies in the image
@@ -73,18 +34,18 @@ void pack_piece(const Patches& p, const Tap& tap, const float* channel, const Pi
                 float* dst) {
   const std::ptrdiff_t ih = piece.ih + tap.kh * p.dilation_h;
   if (ih < 0 || ih >= p.height) {
-    zero(dst, piece.count);
+    zero_run(dst, piece.count);
     return;
   }
   const std::ptrdiff_t iw = piece.iw + tap.kw * p.dilation_w;
-  const std::ptrdiff_t begin = steps_until(iw, p.stride_w, 0, piece.count);
-  const std::ptrdiff_t end = steps_until(iw, p.stride_w, p.width, piece.count);
-  zero(dst, begin);
+  const auto [begin, end] = inside(iw, p.stride_w, p.width, piece.count);
+  zero_run(dst, begin);
   if (begin < end) {
-    gather(dst + begin, channel + ih * p.row_stride + (iw + begin * p.stride_w) * p.column_stride,
-           p.stride_w * p.column_stride, end - begin);
+    gather_run(dst + begin,
+               channel + ih * p.row_stride + (iw + begin * p.stride_w) * p.column_stride,
+               p.stride_w * p.column_stride, end - begin);
   }
-  zero(dst + end, piece.count - end);
+  zero_run(dst + end, piece.count - end);
 }
 
 // Where channels are neighbours (nhwc), a tap of four pixels and four channels moves as a block:
@@ -95,10 +56,8 @@ void pack_channels(const Patches& p, const Piece& piece, std::ptrdiff_t tap, std
   const std::ptrdiff_t taps = p.kernel_h * p.kernel_w;
   const std::ptrdiff_t ih = piece.ih + tap / p.kernel_w * p.dilation_h;
   const std::ptrdiff_t iw = piece.iw + tap % p.kernel_w * p.dilation_w;
-  const bool inside = ih >= 0 && ih < p.height;
-  const std::ptrdiff_t begin = inside ? steps_until(iw, p.stride_w, 0, piece.count) : piece.count;
-  const std::ptrdiff_t end =
-      inside ? std::max(begin, steps_until(iw, p.stride_w, p.width, piece.count)) : begin;
+  const bool row_exists = ih >= 0 && ih < p.height;
+  const auto [begin, end] = row_exists ? inside(iw, p.stride_w, p.width, piece.count) : Range{0, 0};
   // Channels whose step c · taps + tap lies in [k_begin, k_begin + kc).
   const std::ptrdiff_t c_begin = (k_begin - tap + taps - 1) / taps;
   const std::ptrdiff_t c_end = (k_begin + kc - tap + taps - 1) / taps;
@@ -109,8 +68,8 @@ void pack_channels(const Patches& p, const Piece& piece, std::ptrdiff_t tap, std
 
   const std::ptrdiff_t channels = c_end - c_begin;
   for (std::ptrdiff_t c = 0; c < channels; ++c) {
-    zero(dst + c * step, begin);
-    zero(dst + c * step + end, piece.count - end);
+    zero_run(dst + c * step, begin);
+    zero_run(dst + c * step + end, piece.count - end);
   }
   std::ptrdiff_t j = begin;
   for (; j + 4 <= end; j += 4) {
@@ -119,7 +78,7 @@ void pack_channels(const Patches& p, const Piece& piece, std::ptrdiff_t tap, std
       transpose_quads(src + j * pixel_stride + c, pixel_stride, dst + c * step + j, step);
     }
     for (; c < channels; ++c)
-      gather(dst + c * step + j, src + j * pixel_stride + c, pixel_stride, 4);
+      gather_run(dst + c * step + j, src + j * pixel_stride + c, pixel_stride, 4);
   }
   for (; j < end; ++j) {
     for (std::ptrdiff_t c = 0; c < channels; ++c) dst[c * step + j] = src[j * pixel_stride + c];
@@ -162,8 +121,8 @@ void pack_filter(const FilterView& filter, const Panels& panels, std::ptrdiff_t 
       for (std::ptrdiff_t k = k_begin; k < k_end; ++k) {
         const float* src = filter.data + panel.begin * filter.oc_stride + tap.c * filter.c_stride +
                            tap.kh * filter.kh_stride + tap.kw * filter.kw_stride;
-        gather(packed, src, filter.oc_stride, panel.valid);
-        zero(packed + panel.valid, panel.width - panel.valid);
+        gather_run(packed, src, filter.oc_stride, panel.valid);
+        zero_run(packed + panel.valid, panel.width - panel.valid);
         packed += panel.width;
         tap.next(filter.kernel_h, filter.kernel_w);
       }
@@ -201,7 +160,7 @@ void pack_patches(const Patches& p, std::ptrdiff_t k_begin, std::ptrdiff_t kc,
   const Panel last = panels[panels.count() - 1];
   if (last.valid == last.width) return;
   for (std::ptrdiff_t k = 0; k < kc; ++k) {
-    zero(packed + last.begin * kc + k * last.width + last.valid, last.width - last.valid);
+    zero_run(packed + last.begin * kc + k * last.width + last.valid, last.width - last.valid);
   }
 }
 

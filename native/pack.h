@@ -11,12 +11,9 @@
 #include <algorithm>
 #include <cstddef>
 
-namespace gemmconv {
+#include "runs.h"
 
-struct Range {
-  std::ptrdiff_t begin, end;
-  std::ptrdiff_t size() const { return end - begin; }
-};
+namespace gemmconv {
 
 struct Panel {
   std::ptrdiff_t begin;  // first row or lane

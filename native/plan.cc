@@ -33,31 +33,33 @@ std::ptrdiff_t even_parts(std::ptrdiff_t tasks, int threads, std::ptrdiff_t leas
 }
 
 // Cuts the work into tasks: by cache blocks, then finer until the threads are busy alike; filters
-// first where they are the larger operand, so that each thread streams its own.
+// first where they are the larger operand, so that each thread streams its own, or where the
+// algorithm says so.
 void cut(Conv2dPlan& plan, int threads) {
-  const Conv2dProblem& p = plan.problem;
-  const std::ptrdiff_t images = p.batch * p.groups;
+  const std::ptrdiff_t apart = plan.image_tasks * plan.group_tasks;
   plan.unit_parts = (plan.units + plan.units_a_block - 1) / plan.units_a_block;
   plan.filter_parts = 1;
   plan.threads = static_cast<int>(
       std::clamp(plan.flops() / kFlopsPerThread, 1.0, static_cast<double>(threads)));
-  if (plan.threads == 1 || images == 0) return;
-  if (p.group_filters() * p.kernel_h * p.kernel_w > p.pixels()) {
-    plan.filter_parts = even_parts(images * plan.unit_parts, plan.threads, 1, plan.filter_panels);
+  if (plan.threads == 1 || apart == 0) return;
+  if (plan.filters_first) {
+    plan.filter_parts = even_parts(apart * plan.unit_parts, plan.threads, 1, plan.filter_panels);
   }
   plan.unit_parts =
-      even_parts(images * plan.filter_parts, plan.threads, plan.unit_parts, plan.units);
+      even_parts(apart * plan.filter_parts, plan.threads, plan.unit_parts, plan.units);
 }
 
 bool is_allowed(const Algorithm& algorithm, AlgorithmName asked) {
-  const bool free_choice = asked == AlgorithmName::automatic || asked == AlgorithmName::exact;
-  return free_choice || algorithm.name() == asked;
+  if (asked == AlgorithmName::automatic) return true;
+  if (asked == AlgorithmName::exact) return algorithm.is_exact();
+  return algorithm.name() == asked;
 }
 
 }  // namespace
 
 std::span<const Algorithm* const> algorithms() {
-  static const Algorithm* const all[] = {&gemm_on_pixels, &gemm_on_channels, &direct_on_channels};
+  static const Algorithm* const all[] = {&gemm_on_pixels,    &gemm_on_channels, &direct_on_channels,
+                                         &depthwise_by_rows, &winograd_f2,      &winograd_f4};
   return all;
 }
 
@@ -86,6 +88,10 @@ std::optional<Conv2dPlan> make_plan(const Conv2dProblem& problem, const Isa& isa
     plan.problem = problem;
     plan.isa = &isa;
     plan.algorithm = algorithm;
+    plan.image_tasks = problem.batch;
+    plan.group_tasks = problem.groups;
+    plan.filters_first =
+        problem.group_filters() * problem.kernel_h * problem.kernel_w > problem.pixels();
     algorithm->block(plan);
     const double cost = algorithm->cost(plan);
     if (best && cost >= least) continue;

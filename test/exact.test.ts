@@ -5,7 +5,7 @@ import type { Tensor } from '../lib/types.js';
 import { firstBeyond, firstDifference } from './difference.js';
 import { goldenConv2d } from './golden/conv2d.js';
 import { extentsOf } from './golden/extents.js';
-import { hasFma, imageOf, layerOf } from './library.js';
+import { canCompute, hasFma, imageOf, layerOf } from './library.js';
 import { describeProblem, type Kind, type Problem, randomProblem } from './problems.js';
 
 // Another seed draws other problems: GEMMCONV_TEST_SEED=7 npx vitest run test/exact
@@ -19,7 +19,7 @@ const SWEEP: readonly (readonly [Kind, number])[] = [
   ['blocks', 12],
 ];
 
-const ALGORITHMS = ['exact', 'gemm', 'direct'] as const;
+const ALGORITHMS = ['exact', 'gemm', 'direct', 'depthwise'] as const;
 const { availableIsas, isa: chosenIsa, cores, threads: chosenThreads } = info();
 /** More threads than cores too: they must agree even when they cannot all run at once. */
 const THREADS = [...Array.from({ length: Math.min(cores, 4) }, (_, i) => i + 1), cores + 3];
@@ -52,11 +52,13 @@ describe.each(availableIsas)('%s', (isa) => {
   describe.each(ALGORITHMS)('%s', (algorithm) => {
     const expectAll = async (run: Run) => {
       const wrong: string[] = [];
-      for (const { problem, judge } of cases) {
+      const possible = cases.filter(({ problem }) => canCompute(algorithm, problem));
+      expect(possible.length).toBeGreaterThan(20);
+      for (const { problem, judge } of possible) {
         const fault = judge(await run(layerOf(problem, algorithm), problem));
         if (fault !== undefined) wrong.push(`${describeProblem(problem)}: ${fault}`);
       }
-      expect(wrong.slice(0, 5), `${wrong.length} of ${cases.length} are wrong`).toEqual([]);
+      expect(wrong.slice(0, 5), `${wrong.length} of ${possible.length} are wrong`).toEqual([]);
     };
 
     test.each(THREADS)('runSync, %i threads', async (threads) => {

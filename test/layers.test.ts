@@ -7,7 +7,7 @@ import { firstDifference } from './difference.js';
 import { outputSum } from './golden/conv2d.js';
 import { finish32 } from './golden/epilogue.js';
 import { extentsOf } from './golden/extents.js';
-import { hasFma, layerOf } from './library.js';
+import { canCompute, hasFma, layerOf } from './library.js';
 
 // Problems of full size cross every cache block and give every thread work; the sweep cannot
 // afford them. Here the golden reference computes some hundred outputs of each.
@@ -23,7 +23,8 @@ test.runIf(hasFma(info().isa)).each([SEED, ...LAYERS])('$name', (layer) => {
     const sum = outputSum(problem, extents, n, oc, oh, ow, 'fma32');
     return finish32(sum, workload.bias[oc] as number, undefined, 'none');
   });
-  for (const algorithm of ['exact', 'gemm', 'direct'] as const) {
+  for (const algorithm of ['exact', 'gemm', 'direct', 'depthwise'] as const) {
+    if (!canCompute(algorithm, problem)) continue;
     const { data } = layerOf(problem, algorithm).runSync(problem.input);
     const actual = places.map(([n, oc, oh, ow]) => data[n * atN + oc * atC + oh * atH + ow * atW]);
     const floats = Float32Array.from(actual as number[]);

@@ -1,11 +1,20 @@
 import { Conv2d } from '../lib/conv2d.js';
 import type { Algorithm, Tensor } from '../lib/types.js';
-import type { GoldenProblem } from './golden/extents.js';
+import { extentsOf, type GoldenProblem } from './golden/extents.js';
 import type { Problem } from './problems.js';
 
 /** SSE2, what every x64 has, lacks a fused multiply-add; NEON has one. */
 export function hasFma(isa: string): boolean {
   return isa !== 'baseline' || process.arch === 'arm64';
+}
+
+/** `depthwise` wants one channel a group, and with nhwc one filter, and no huge window. */
+export function canCompute(algorithm: Algorithm, problem: GoldenProblem): boolean {
+  if (algorithm !== 'depthwise') return true;
+  const { CG, OC, KH, KW } = extentsOf(problem);
+  const [dilationH, dilationW] = problem.dilation ?? [1, 1];
+  const window = ((KH - 1) * dilationH + 1) * ((KW - 1) * dilationW + 1);
+  return CG === 1 && (problem.layout !== 'nhwc' || OC === (problem.groups ?? 1)) && window <= 4096;
 }
 
 /** The library's layer for a problem of the golden reference. */

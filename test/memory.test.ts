@@ -10,7 +10,7 @@ const LIMIT = 16 * MIB;
 const TENSOR = 64 * 512 * 512 * 4;
 const SHAPES = { nchw: [1, 64, 512, 512], nhwc: [1, 512, 512, 64] } as const;
 const LAYOUTS = ['nchw', 'nhwc'] as const;
-const ALGORITHMS = ['auto', 'gemm', 'direct'] as const;
+const ALGORITHMS = ['auto', 'gemm', 'direct', 'winograd'] as const;
 const CASES = LAYOUTS.flatMap((layout) => ALGORITHMS.map((algorithm) => ({ layout, algorithm })));
 
 test.each(CASES)('the plan of $algorithm on $layout asks for little', ({ layout, algorithm }) => {

@@ -37,7 +37,7 @@ test('a problem, field by field', () => {
     ...{ outChannels: 6, kernelHeight: 3, kernelWidth: 2, groups: 2 },
     ...{ strideHeight: 2, strideWidth: 1, dilationHeight: 1, dilationWidth: 3 },
     ...{ padTop: 1, padLeft: 0, outHeight: 3, outWidth: 7 },
-    ...{ layout: 0, filterLayout: 0, algorithm: 3, skipPadding: 0 },
+    ...{ layout: 0, filterLayout: 0, algorithm: 3, fragile: 0 },
     ...{ activation: 0, activationMin: -Infinity, activationMax: Infinity },
   });
 });
@@ -57,9 +57,7 @@ test.each([
   expect(problemOf({ groups: 2, activation })).toMatchObject(expected);
 });
 
-test('padding is skipped where there is any and zero times a weight could matter', () => {
-  const bottom = { top: 0, left: 0, bottom: 1, right: 0 };
-  expect(problemOf({ groups: 2, padding: bottom }, true).skipPadding).toBe(1);
-  expect(problemOf({ groups: 2, padding: bottom }, false).skipPadding).toBe(0);
-  expect(problemOf({ groups: 2 }, true).skipPadding).toBe(0);
+test('a fragile layer is marked as one', () => {
+  expect(problemOf({ groups: 2 }, true).fragile).toBe(1);
+  expect(problemOf({ groups: 2 }, false).fragile).toBe(0);
 });

@@ -131,8 +131,8 @@ void store_columns(const float* values, int rows, int columns, int valid, const 
 
 // Residual and any activation, through memory: their cost is small beside a tile's K loop, and the
 // code is not repeated for every tile shape. values: sums with bias; destroyed.
-[[gnu::noinline]] void finish_in_memory(float* values, int rows, int columns, int valid,
-                                        const Output& out) {
+[[gnu::noinline, maybe_unused]] void finish_in_memory(float* values, int rows, int columns,
+                                                      int valid, const Output& out) {
   for (int r = 0; r < rows; ++r) {
     float* row = values + r * columns;
     if (out.add != nullptr) {

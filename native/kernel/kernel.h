@@ -91,4 +91,82 @@ struct DirectKernel {
   void (*tile[kMaxRows][kMaxVectors])(const DirectTile&);
 };
 
+// The parts of a Winograd convolution F(t×t, 3×3), a vector of channels at a time. Pixels on their
+// way in or out lie in a strip: rows of pixels, each pixel `lanes` channels.
+
+// Copies a run of pixels, neighbours in memory, into a strip.
+struct WinogradRead {
+  const float* x;  // channel c of pixel p is at x[c·channel_stride + p·pixel_stride]
+  std::ptrdiff_t channel_stride, pixel_stride;
+  std::ptrdiff_t channels;  // of the vector's lanes, how many exist
+  std::ptrdiff_t pixels;
+  std::ptrdiff_t columns;  // so many pixels make a row of the strip
+  float* strip;
+  std::ptrdiff_t strip_row_stride;
+};
+
+// Finishes a run of pixels of a contiguous strip into `output`.
+struct WinogradWrite {
+  const float* strip;
+  std::ptrdiff_t pixels, channels;
+  bool transposed;  // rows of `output` are channels, its lanes pixels; else the other way round
+  Output output;
+};
+
+// One tile of outputs, of which rows × columns exist, from its frequencies.
+struct WinogradResult {
+  const float* m;
+  std::ptrdiff_t frequency_stride;
+  float* strip;
+  std::ptrdiff_t strip_row_stride, rows, columns;
+};
+
+struct WinogradTransforms {
+  int tile;  // outputs along one side
+  int side;  // inputs along one side: tile + 2; there are side² frequencies
+  // The tile of inputs at `strip` to its frequencies, `frequency_stride` apart.
+  void (*input)(const float* strip, std::ptrdiff_t strip_row_stride, float* v,
+                std::ptrdiff_t frequency_stride);
+  void (*output)(const WinogradResult&);
+};
+
+// M = V·U of one frequency, rows × vectors · lanes, contiguous.
+struct WinogradProduct {
+  std::ptrdiff_t channels;
+  const float* v;  // ⌈channels / lanes⌉ × rows × lanes
+  const float* u;  // channels × (vectors · lanes)
+  float* m;
+};
+
+struct WinogradKernel {
+  int lanes;
+  int mr;
+  int vectors;
+  WinogradTransforms f2, f4;
+  void (*read)(const WinogradRead&);
+  void (*write)(const WinogradWrite&);
+  void (*product[kMaxRows][kMaxVectors])(const WinogradProduct&);
+};
+
+// One register tile of a depthwise convolution, on a padded copy: row r, lane l of tap (kh, kw) is
+// at x[r · row_stride + kh · tap_row_stride + columns[kw] + l].
+struct DepthwiseTile {
+  const float* x;
+  std::ptrdiff_t row_stride, tap_row_stride;
+  std::ptrdiff_t kernel_h, kernel_w;
+  const std::ptrdiff_t* columns;
+  // kernel_h × kernel_w taps: one weight each (tap_stride 1), or one a lane.
+  const float* w;
+  std::ptrdiff_t tap_stride;
+  int valid_lanes;
+  const Output* output;
+};
+
+struct DepthwiseKernel {
+  int lanes;
+  int rows;     // most rows of a tile
+  int vectors;  // most vectors a row
+  void (*tile[kMaxRows][kMaxVectors])(const DepthwiseTile&);
+};
+
 }  // namespace gemmconv

@@ -1,0 +1,375 @@
+// SPDX-License-Identifier: MIT
+// The parts of a Winograd convolution, one source, compiled once per ISA: pixels into strips, tiles
+// to frequencies, the product of each frequency, frequencies back to tiles, strips to the output.
+// Channels lie on the lanes throughout, so tiles need no vector's worth of neighbours and nchw is
+// nhwc with a transposition at either end.
+#include "epilogue.h"
+
+namespace gemmconv::GEMMCONV_ISA {
+namespace {
+
+constexpr int kMr = GEMMCONV_MR;
+constexpr int kVectors = GEMMCONV_VECTORS;
+
+// --- transposition of lanes × lanes floats -------------------------------------------------------
+
+template <int... I>
+struct Indices {};
+template <int N, int... I>
+struct UpTo : UpTo<N - 1, N - 1, I...> {};
+template <int... I>
+struct UpTo<0, I...> {
+  using Type = Indices<I...>;
+};
+
+// Swaps the upper right with the lower left quarter of 2D × 2D blocks, of which a is a row in the
+// upper half, and b the row D below.
+template <int D, int... I>
+[[gnu::always_inline]] inline void exchange(Vec& a, Vec& b, Indices<I...>) {
+  const Vec upper = __builtin_shufflevector(a, b, ((I & D) ? kLanes + I - D : I)...);
+  const Vec lower = __builtin_shufflevector(a, b, ((I & D) ? kLanes + I : I + D)...);
+  a = upper;
+  b = lower;
+}
+
+template <int D>
+[[gnu::always_inline]] inline void transpose_blocks(Vec (&v)[kLanes]) {
+  GEMMCONV_UNROLL
+  for (int i = 0; i < kLanes; ++i) {
+    if ((i & D) == 0) exchange<D>(v[i], v[i + D], typename UpTo<kLanes>::Type{});
+  }
+  if constexpr (D > 1) transpose_blocks<D / 2>(v);
+}
+
+[[gnu::always_inline]] inline void transpose(Vec (&v)[kLanes]) { transpose_blocks<kLanes / 2>(v); }
+
+// --- strips --------------------------------------------------------------------------------------
+
+void read_in_place(const WinogradRead& t) {
+  const float* x = t.x;
+  float* row = t.strip;
+  for (std::ptrdiff_t p = 0; p < t.pixels; p += t.columns, row += t.strip_row_stride) {
+    for (std::ptrdiff_t i = 0; i < t.columns; ++i, x += t.pixel_stride) {
+      if (t.channels == kLanes) {
+        store(row + i * kLanes, load(x));
+      } else {
+        for (std::ptrdiff_t c = 0; c < t.channels; ++c) row[i * kLanes + c] = x[c];
+      }
+    }
+  }
+}
+
+// Pixels [p, p + kLanes) of the run, channels on the lanes. Lanes past the last channel hold that
+// channel again, which nobody will read.
+[[gnu::always_inline]] inline void load_transposed(const WinogradRead& t, std::ptrdiff_t p,
+                                                   Vec (&v)[kLanes]) {
+  const float* x = t.x + p;
+  if (t.channels == kLanes) {
+    GEMMCONV_UNROLL
+    for (int c = 0; c < kLanes; ++c) {
+      v[c] = load(x);
+      x += t.channel_stride;
+    }
+  } else {
+    GEMMCONV_UNROLL
+    for (int c = 0; c < kLanes; ++c) {
+      v[c] = load(x);
+      x += c + 1 < t.channels ? t.channel_stride : 0;
+    }
+  }
+  transpose(v);
+}
+
+// Stores those of kLanes pixels that exist, from pixel p on.
+void store_pixels(const WinogradRead& t, std::ptrdiff_t p, const Vec (&v)[kLanes]) {
+  std::ptrdiff_t column = p % t.columns;
+  float* to = t.strip + p / t.columns * t.strip_row_stride + column * kLanes;
+  const std::ptrdiff_t next_row = t.strip_row_stride - t.columns * kLanes;
+  GEMMCONV_UNROLL
+  for (int i = 0; i < kLanes; ++i) {
+    store(to, v[i]);
+    const bool end = ++column == t.columns;
+    to += kLanes + (end ? next_row : 0);
+    column = end ? 0 : column;
+  }
+}
+
+void read_transposed(const WinogradRead& t) {
+  if (t.pixels < kLanes) {
+    float* to = t.strip;
+    for (std::ptrdiff_t p = 0, column = 0; p < t.pixels; ++p) {
+      for (std::ptrdiff_t c = 0; c < t.channels; ++c) {
+        to[column * kLanes + c] = t.x[c * t.channel_stride + p];
+      }
+      if (++column == t.columns) {
+        column = 0;
+        to += t.strip_row_stride;
+      }
+    }
+    return;
+  }
+  // The last vector overlaps the one before it: pixels may be stored twice.
+  std::ptrdiff_t p = 0;
+  while (true) {
+    Vec v[kLanes];
+    load_transposed(t, p, v);
+    store_pixels(t, p, v);
+    if (p + kLanes >= t.pixels) return;
+    p = p + 2 * kLanes <= t.pixels ? p + kLanes : t.pixels - kLanes;
+  }
+}
+
+void read(const WinogradRead& t) {
+  if (t.channel_stride == 1) {
+    read_in_place(t);
+  } else {
+    read_transposed(t);
+  }
+}
+
+// Output channels on the lanes of the output as well.
+void write_in_place(const WinogradWrite& t) {
+  constexpr int kRows = 8;
+  Output out = t.output;
+  const auto pixels = [&]<int R>(std::ptrdiff_t p, Vec(&acc)[R][1]) __attribute__((always_inline)) {
+    GEMMCONV_UNROLL
+    for (int r = 0; r < R; ++r) acc[r][0] = load(t.strip + (p + r) * kLanes);
+    finish<R, 1>(acc, static_cast<int>(t.channels), out);
+    out.c += R * out.row_stride;
+    if (out.add != nullptr) out.add += R * out.row_stride;
+  };
+  std::ptrdiff_t p = 0;
+  for (; p + kRows <= t.pixels; p += kRows) {
+    Vec acc[kRows][1];
+    pixels(p, acc);
+  }
+  for (; p < t.pixels; ++p) {
+    Vec acc[1][1];
+    pixels(p, acc);
+  }
+}
+
+void write_transposed(const WinogradWrite& t) {
+  Output out = t.output;
+  for (std::ptrdiff_t p = 0; p < t.pixels; p += kLanes) {
+    const int valid = static_cast<int>(t.pixels - p < kLanes ? t.pixels - p : kLanes);
+    Vec v[kLanes];
+    GEMMCONV_UNROLL
+    for (int i = 0; i < kLanes; ++i) v[i] = load(t.strip + (p + i) * kLanes);
+    transpose(v);
+    if (t.channels == kLanes) {
+      Vec acc[kLanes][1];
+      GEMMCONV_UNROLL
+      for (int r = 0; r < kLanes; ++r) acc[r][0] = v[r];
+      finish<kLanes, 1>(acc, valid, out);
+    } else {
+      alignas(64) float sums[kLanes * kLanes];
+      GEMMCONV_UNROLL
+      for (int r = 0; r < kLanes; ++r) {
+        store(sums + r * kLanes, v[r] + out.bias[r]);
+      }
+      finish_in_memory(sums, static_cast<int>(t.channels), kLanes, valid, out);
+    }
+    out.c += kLanes;
+    if (out.add != nullptr) out.add += kLanes;
+  }
+}
+
+void write(const WinogradWrite& t) {
+  if (t.transposed) {
+    write_transposed(t);
+  } else {
+    write_in_place(t);
+  }
+}
+
+// --- transforms ----------------------------------------------------------------------------------
+// Cook-Toom: multiply polynomials at points and interpolate, transposed to a correlation (Lavin and
+// Gray, "Fast Algorithms for Convolutional Neural Networks", 2015). With m(x) = Π (x - p) over the
+// finite points,
+//   Bᵀ, row p: the coefficients of m(x) / (x - p); row ∞: those of m(x)
+//   G, row p: (1, p, p²) / m'(p); row ∞: (0, 0, 1)
+//   Aᵀ, column p: (1, p, p², …); column ∞: (0, …, 0, 1).
+// G is in winograd.cc.
+
+// Points 0, ±1, ∞.
+struct F2 {
+  static constexpr int kTile = 2;
+
+  [[gnu::always_inline]] static void input(const Vec (&x)[4], Vec (&y)[4]) {
+    y[0] = x[2] - x[0];
+    y[1] = x[2] + x[1];
+    y[2] = x[2] - x[1];
+    y[3] = x[3] - x[1];
+  }
+
+  [[gnu::always_inline]] static void output(const Vec (&x)[4], Vec (&y)[2]) {
+    y[0] = x[0] + (x[1] + x[2]);
+    y[1] = x[3] + (x[1] - x[2]);
+  }
+};
+
+// Points 0, ±a, ±b, ∞ with a = 5/8, b = 3/2: their powers up to the third are exact, and the error
+// is a quarter of that of the textbook's ±1, ±2 (Barabasz et al., "Error Analysis and Improving the
+// Accuracy of Winograd Convolution for Deep Neural Networks", 2018, on the choice of points).
+struct F4 {
+  static constexpr int kTile = 4;
+  static constexpr float a = 5.0f / 8, b = 3.0f / 2;
+
+  [[gnu::always_inline]] static void input(const Vec (&x)[6], Vec (&y)[6]) {
+    const Vec even_a = x[4] - b * b * x[2];
+    const Vec odd_a = x[3] - b * b * x[1];
+    const Vec even_b = x[4] - a * a * x[2];
+    const Vec odd_b = x[3] - a * a * x[1];
+    y[0] = (x[4] - (a * a + b * b) * x[2]) + a * a * b * b * x[0];
+    y[1] = even_a + a * odd_a;
+    y[2] = even_a - a * odd_a;
+    y[3] = even_b + b * odd_b;
+    y[4] = even_b - b * odd_b;
+    y[5] = (x[5] - (a * a + b * b) * x[3]) + a * a * b * b * x[1];
+  }
+
+  [[gnu::always_inline]] static void output(const Vec (&x)[6], Vec (&y)[4]) {
+    const Vec sum_a = x[1] + x[2];
+    const Vec difference_a = x[1] - x[2];
+    const Vec sum_b = x[3] + x[4];
+    const Vec difference_b = x[3] - x[4];
+    const Vec scaled_1 = a * difference_a;
+    const Vec scaled_2 = a * a * sum_a;
+    y[0] = (x[0] + sum_a) + sum_b;
+    y[1] = scaled_1 + b * difference_b;
+    y[2] = scaled_2 + b * b * sum_b;
+    y[3] = (x[5] + a * a * a * difference_a) + b * b * b * difference_b;
+  }
+};
+
+// V = Bᵀ·d·B.
+template <typename F>
+void input(const float* strip, std::ptrdiff_t strip_row_stride, float* v,
+           std::ptrdiff_t frequency_stride) {
+  constexpr int kSide = F::kTile + 2;
+  Vec half[kSide][kSide];
+  GEMMCONV_UNROLL
+  for (int i = 0; i < kSide; ++i) {
+    Vec x[kSide];
+    GEMMCONV_UNROLL
+    for (int j = 0; j < kSide; ++j) x[j] = load(strip + j * kLanes);
+    F::input(x, half[i]);
+    strip += strip_row_stride;
+  }
+  GEMMCONV_UNROLL
+  for (int j = 0; j < kSide; ++j) {
+    Vec x[kSide], y[kSide];
+    GEMMCONV_UNROLL
+    for (int i = 0; i < kSide; ++i) x[i] = half[i][j];
+    F::input(x, y);
+    float* to = v + j * frequency_stride;
+    GEMMCONV_UNROLL
+    for (int i = 0; i < kSide; ++i) {
+      store(to, y[i]);
+      to += kSide * frequency_stride;
+    }
+  }
+}
+
+// Y = Aᵀ·M·A.
+template <typename F>
+void output(const WinogradResult& t) {
+  constexpr int kSide = F::kTile + 2;
+  Vec half[kSide][F::kTile];
+  GEMMCONV_UNROLL
+  for (int i = 0; i < kSide; ++i) {
+    const float* m = t.m + i * kSide * t.frequency_stride;
+    Vec x[kSide];
+    GEMMCONV_UNROLL
+    for (int j = 0; j < kSide; ++j) {
+      x[j] = load(m);
+      m += t.frequency_stride;
+    }
+    F::output(x, half[i]);
+  }
+  const bool whole = t.rows == F::kTile && t.columns == F::kTile;
+  GEMMCONV_UNROLL
+  for (int j = 0; j < F::kTile; ++j) {
+    Vec x[kSide], y[F::kTile];
+    GEMMCONV_UNROLL
+    for (int i = 0; i < kSide; ++i) x[i] = half[i][j];
+    F::output(x, y);
+    float* to = t.strip + j * kLanes;
+    GEMMCONV_UNROLL
+    for (int i = 0; i < F::kTile; ++i) {
+      if (whole || (i < t.rows && j < t.columns)) store(to, y[i]);
+      to += t.strip_row_stride;
+    }
+  }
+}
+
+// --- product -------------------------------------------------------------------------------------
+
+// The GEMM microkernel's loop on another layout of A: whole vectors of channels, as the transform
+// stores them. The rows of a block lie a constant apart, so one pointer addresses all broadcasts.
+// U is read in one long run, frequency after frequency: asking for it ahead gained nothing (Zen 4).
+template <int R, int V>
+void product(const WinogradProduct& t) {
+  Vec acc[R][V];
+  GEMMCONV_UNROLL
+  for (int r = 0; r < R; ++r) {
+    GEMMCONV_UNROLL
+    for (int v = 0; v < V; ++v) acc[r][v] = Vec{};
+  }
+  const float* a = t.v;
+  const float* b = t.u;
+  for (std::ptrdiff_t c = t.channels; c > 0; c -= kLanes) {
+    const float* end = a + (c < kLanes ? c : kLanes);
+    // Unrolled by GCC, all kLanes steps of it, this loop spills (a third slower on SSE2).
+#pragma GCC unroll 1
+    for (const float* s = a; s != end; ++s) {
+      Vec bv[V];
+      GEMMCONV_UNROLL
+      for (int v = 0; v < V; ++v) bv[v] = load(b + v * kLanes);
+      GEMMCONV_UNROLL
+      for (int r = 0; r < R; ++r) {
+        const Vec av = broadcast(s[r * kLanes]);
+        GEMMCONV_UNROLL
+        for (int v = 0; v < V; ++v) acc[r][v] += av * bv[v];
+      }
+      b += V * kLanes;
+    }
+    a += R * kLanes;
+  }
+  GEMMCONV_UNROLL
+  for (int r = 0; r < R; ++r) {
+    GEMMCONV_UNROLL
+    for (int v = 0; v < V; ++v) store(t.m + (r * V + v) * kLanes, acc[r][v]);
+  }
+}
+
+template <int R, int V>
+constexpr void fill(WinogradKernel& kernel) {
+  kernel.product[R - 1][V - 1] = product<R, V>;
+  if constexpr (V > 1) {
+    fill<R, V - 1>(kernel);
+  } else if constexpr (R > 1) {
+    fill<R - 1, kVectors>(kernel);
+  }
+}
+
+constexpr WinogradKernel make() {
+  WinogradKernel kernel{kLanes,
+                        kMr,
+                        kVectors,
+                        {F2::kTile, F2::kTile + 2, input<F2>, output<F2>},
+                        {F4::kTile, F4::kTile + 2, input<F4>, output<F4>},
+                        read,
+                        write,
+                        {}};
+  fill<kMr, kVectors>(kernel);
+  return kernel;
+}
+
+}  // namespace
+
+extern const WinogradKernel winograd_kernel;
+constinit const WinogradKernel winograd_kernel = make();
+
+}  // namespace gemmconv::GEMMCONV_ISA

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: MIT
+// Runs of floats along a row of an image, and where their taps leave it.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstring>
+
+namespace gemmconv {
+
+struct Range {
+  std::ptrdiff_t begin, end;
+  std::ptrdiff_t size() const { return end - begin; }
+};
+
+// Smallest i ≥ 0 with start + i·step ≥ bound, at most count. The division is for borders only.
+inline std::ptrdiff_t steps_until(std::ptrdiff_t start, std::ptrdiff_t step, std::ptrdiff_t bound,
+                                  std::ptrdiff_t count) {
+  if (start >= bound) return 0;
+  if (start + (count - 1) * step < bound) return count;
+  return (bound - start + step - 1) / step;
+}
+
+// Those of `count` positions start, start + step, … that lie in [0, extent).
+inline Range inside(std::ptrdiff_t start, std::ptrdiff_t step, std::ptrdiff_t extent,
+                    std::ptrdiff_t count) {
+  const std::ptrdiff_t end = steps_until(start, step, extent, count);
+  return {std::min(steps_until(start, step, 0, count), end), end};
+}
+
+inline void zero_run(float* dst, std::ptrdiff_t count) {
+  for (std::ptrdiff_t i = 0; i < count; ++i) dst[i] = 0.0f;
+}
+
+// A call to memcpy costs more than these few vectors; the last one may overlap its neighbour.
+inline void copy_run(float* dst, const float* src, std::ptrdiff_t count) {
+  constexpr std::ptrdiff_t kStep = 4;
+  constexpr std::ptrdiff_t kWidest = 32;  // a whole lane panel of AVX-512: worth a loop of its own
+  if (count == kWidest) {
+    std::memcpy(dst, src, kWidest * sizeof(float));
+    return;
+  }
+  if (count < kStep) {
+    for (std::ptrdiff_t i = 0; i < count; ++i) dst[i] = src[i];
+    return;
+  }
+  for (std::ptrdiff_t i = 0; i + kStep <= count; i += kStep) {
+    std::memcpy(dst + i, src + i, kStep * sizeof(float));
+  }
+  std::memcpy(dst + count - kStep, src + count - kStep, kStep * sizeof(float));
+}
+
+// dst[i] = src[i · step]
+inline void gather_run(float* dst, const float* src, std::ptrdiff_t step, std::ptrdiff_t count) {
+  if (step == 1) {
+    copy_run(dst, src, count);
+    return;
+  }
+  for (std::ptrdiff_t i = 0; i < count; ++i) dst[i] = src[i * step];
+}
+
+}  // namespace gemmconv

@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: MIT
+// Whole convolutions through plan, pack and run, every algorithm by name, against one chain of fmaf
+// an output. All buffers are exactly as large as they must be, for sanitizers to watch.
+#include "conv2d.h"
+
+#include <cmath>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "algorithm.h"
+#include "check.h"
+#include "filter.h"
+
+namespace gemmconv::test {
+namespace {
+
+// The compiler says so of the flags that this file shares with the baseline kernels: arm64 yes,
+// x86-64 no.
+#if defined(__FP_FAST_FMAF)
+constexpr bool kBaselineFuses = true;
+#else
+constexpr bool kBaselineFuses = false;
+#endif
+
+std::ptrdiff_t out_extent(std::ptrdiff_t extent, std::ptrdiff_t pads, std::ptrdiff_t taps,
+                          std::ptrdiff_t stride, std::ptrdiff_t dilation) {
+  const std::ptrdiff_t room = extent + pads - dilation * (taps - 1) - 1;
+  return room < 0 ? 0 : room / stride + 1;
+}
+
+Conv2dProblem random_problem(Random& random) {
+  Conv2dProblem p{};
+  do {
+    const bool depthwise = random.below(3) == 0;
+    p.batch = 1 + random.below(2);
+    p.groups = 1 + random.below(depthwise ? 40 : 3);
+    p.channels = p.groups * (depthwise ? 1 : random.below(6));
+    p.out_channels = p.groups * (1 + random.below(depthwise ? 3 : 40));
+    p.height = 1 + random.below(10);
+    p.width = 1 + random.below(random.below(4) == 0 ? 150 : 20);
+    p.kernel_h = 1 + random.below(4);
+    p.kernel_w = 1 + random.below(4);
+    p.stride_h = 1 + random.below(3);
+    p.stride_w = 1 + random.below(3);
+    p.dilation_h = 1 + random.below(2);
+    p.dilation_w = 1 + random.below(3);
+    p.pad_top = random.below(4);
+    p.pad_left = random.below(5);
+    p.out_height =
+        out_extent(p.height, p.pad_top + random.below(4), p.kernel_h, p.stride_h, p.dilation_h);
+    p.out_width =
+        out_extent(p.width, p.pad_left + random.below(5), p.kernel_w, p.stride_w, p.dilation_w);
+  } while (p.out_height < 1 || p.out_width < 1);
+  p.layout = random.below(2) == 0 ? Layout::nchw : Layout::nhwc;
+  p.filter_layout = random.below(2) == 0 ? FilterLayout::oihw : FilterLayout::hwio;
+  p.epilogue = {Activation::relu6, 0, 6};
+  if (random.below(2) == 0) {
+    constexpr float kInfinity = std::numeric_limits<float>::infinity();
+    p.epilogue = {Activation::none, -kInfinity, kInfinity};
+  }
+  return p;
+}
+
+std::vector<float> random_floats(std::ptrdiff_t count, Random& random) {
+  std::vector<float> floats(static_cast<std::size_t>(count));
+  for (float& x : floats) x = random.real();
+  return floats;
+}
+
+struct Case {
+  Conv2dProblem problem;
+  std::vector<float> input, filter, bias, add;
+
+  Case(const Conv2dProblem& p, Random& random)
+      : problem(p),
+        input(random_floats(p.batch * p.channels * p.height * p.width, random)),
+        filter(random_floats(p.k() * p.out_channels, random)),
+        bias(random_floats(p.out_channels, random)),
+        add(random_floats(p.batch * p.out_channels * p.pixels(), random)) {}
+
+  static std::size_t at(Layout layout, std::ptrdiff_t channels, std::ptrdiff_t height,
+                        std::ptrdiff_t width, std::ptrdiff_t n, std::ptrdiff_t c, std::ptrdiff_t h,
+                        std::ptrdiff_t w) {
+    return static_cast<std::size_t>(layout == Layout::nchw
+                                        ? ((n * channels + c) * height + h) * width + w
+                                        : ((n * height + h) * width + w) * channels + c);
+  }
+
+  float weight(std::ptrdiff_t oc, std::ptrdiff_t c, std::ptrdiff_t kh, std::ptrdiff_t kw) const {
+    const Conv2dProblem& p = problem;
+    const std::ptrdiff_t cg = p.group_channels();
+    return filter[static_cast<std::size_t>(
+        p.filter_layout == FilterLayout::oihw
+            ? ((oc * cg + c) * p.kernel_h + kh) * p.kernel_w + kw
+            : ((kh * p.kernel_w + kw) * cg + c) * p.out_channels + oc)];
+  }
+
+  float sum(std::ptrdiff_t n, std::ptrdiff_t oc, std::ptrdiff_t oh, std::ptrdiff_t ow) const {
+    const Conv2dProblem& p = problem;
+    const std::ptrdiff_t first_channel = oc / p.group_filters() * p.group_channels();
+    float sum = 0;
+    for (std::ptrdiff_t c = 0; c < p.group_channels(); ++c) {
+      for (std::ptrdiff_t kh = 0; kh < p.kernel_h; ++kh) {
+        for (std::ptrdiff_t kw = 0; kw < p.kernel_w; ++kw) {
+          const std::ptrdiff_t ih = oh * p.stride_h + kh * p.dilation_h - p.pad_top;
+          const std::ptrdiff_t iw = ow * p.stride_w + kw * p.dilation_w - p.pad_left;
+          if (ih < 0 || ih >= p.height || iw < 0 || iw >= p.width) continue;
+          sum = std::fma(
+              input[at(p.layout, p.channels, p.height, p.width, n, first_channel + c, ih, iw)],
+              weight(oc, c, kh, kw), sum);
+        }
+      }
+    }
+    return sum;
+  }
+};
+
+std::string describe(const Conv2dProblem& p) {
+  std::string text = p.layout == Layout::nchw ? "nchw" : "nhwc";
+  for (const std::ptrdiff_t x : {p.batch, p.channels, p.height, p.width, p.out_channels, p.kernel_h,
+                                 p.kernel_w, p.groups, p.stride_h, p.stride_w, p.dilation_h,
+                                 p.dilation_w, p.pad_top, p.pad_left, p.out_height, p.out_width}) {
+    text.append(" ").append(std::to_string(x));
+  }
+  return text;
+}
+
+void check_output(Suite& suite, const Case& c, const std::vector<float>& output, bool fused) {
+  const Conv2dProblem& p = c.problem;
+  for (std::ptrdiff_t n = 0; n < p.batch; ++n) {
+    for (std::ptrdiff_t oc = 0; oc < p.out_channels; ++oc) {
+      for (std::ptrdiff_t oh = 0; oh < p.out_height; ++oh) {
+        for (std::ptrdiff_t ow = 0; ow < p.out_width; ++ow) {
+          const std::size_t i =
+              Case::at(p.layout, p.out_channels, p.out_height, p.out_width, n, oc, oh, ow);
+          float y = c.sum(n, oc, oh, ow) + c.bias[static_cast<std::size_t>(oc)] + c.add[i];
+          y = y < p.epilogue.min ? p.epilogue.min : y;
+          y = y > p.epilogue.max ? p.epilogue.max : y;
+          suite.check(fused ? output[i] == y : std::fabs(output[i] - y) < 1e-4f, describe(p));
+        }
+      }
+    }
+  }
+}
+
+void check_conv2d(Suite& suite, const Isa& isa, AlgorithmName name, Random& random, int& done) {
+  Conv2dProblem p = random_problem(random);
+  p.algorithm = name;
+  const auto plan = make_plan(p, isa, 1 + static_cast<int>(random.below(3)));
+  if (!plan) return;
+  ++done;
+  const Case c(p, random);
+  std::vector<float> packed(packed_bytes(*plan) / sizeof(float));
+  pack(*plan, c.filter.data(), c.bias.data(), packed.data());
+  std::vector<float> workspace(plan->workspace_bytes() / sizeof(float));
+  std::vector<float> output(c.add.size());
+  run(*plan, {c.input.data(), packed.data(), c.add.data(), output.data()}, workspace.data(),
+      nullptr);
+  check_output(suite, c, output, kBaselineFuses || std::string(isa.name) != "baseline");
+}
+
+}  // namespace
+
+void conv2d_tests(Suite& suite) {
+  for (int i = 0; i < isa_count(); ++i) {
+    const Isa& isa = isa_at(i);
+    if (!isa.runs_here()) continue;
+    for (const AlgorithmName name : {AlgorithmName::exact, AlgorithmName::gemm,
+                                     AlgorithmName::direct, AlgorithmName::depthwise}) {
+      suite.test(std::string("conv2d on ") + isa.name + ", algorithm " +
+                     std::to_string(static_cast<int>(name)),
+                 [&] {
+                   Random random(5);
+                   int done = 0;
+                   for (int repeat = 0; repeat < 300; ++repeat) {
+                     check_conv2d(suite, isa, name, random, done);
+                   }
+                   suite.check(done >= 40, "too few problems that it can compute");
+                 });
+    }
+  }
+}
+
+}  // namespace gemmconv::test

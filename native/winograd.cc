@@ -1,0 +1,295 @@
+// SPDX-License-Identifier: MIT
+#include "winograd.h"
+
+#include <algorithm>
+
+namespace gemmconv {
+namespace {
+
+std::ptrdiff_t round_up(std::ptrdiff_t value, std::ptrdiff_t unit) {
+  return (value + unit - 1) / unit * unit;
+}
+
+// An odd number of cache lines: neighbouring frequencies fall into different sets of a cache.
+std::ptrdiff_t odd_lines(std::ptrdiff_t floats) {
+  constexpr std::ptrdiff_t kLine = 16;
+  return (round_up(floats, kLine) / kLine | 1) * kLine;
+}
+
+// Where the parts of the workspace lie, for blocks of so many tiles.
+struct Workspace {
+  std::ptrdiff_t v_stride;  // V: frequency, row panel of tiles, vector of channels, tile, lane
+  std::ptrdiff_t m_stride;  // M: frequency, tile, filter of one panel
+  std::ptrdiff_t m, strip;  // where they begin; V begins at 0
+  std::ptrdiff_t size;
+};
+
+Workspace workspace_of(const Winograd& w) {
+  const std::ptrdiff_t lanes = w.kernel->lanes;
+  const std::ptrdiff_t frequencies = w.transforms->side * w.transforms->side;
+  const std::ptrdiff_t tiles = w.block_tiles;
+  const std::ptrdiff_t v_stride = odd_lines(tiles * round_up(w.channels, lanes));
+  const std::ptrdiff_t m_stride = odd_lines(tiles * w.kernel->vectors * lanes);
+  // The longest strip of inputs is that of tiles in a row. Outputs need less, but are read a whole
+  // vector of pixels at a time.
+  const std::ptrdiff_t pixels = w.transforms->side * (tiles * w.transforms->tile + 2) + lanes;
+  const std::ptrdiff_t m = frequencies * v_stride;
+  const std::ptrdiff_t strip = m + frequencies * m_stride;
+  return {v_stride, m_stride, m, strip, strip + pixels * lanes};
+}
+
+// Neighbouring tiles of one image: whole rows, or a part of a row.
+struct Rectangle {
+  std::ptrdiff_t image, row, column, rows, columns;
+  std::ptrdiff_t size() const { return rows * columns; }
+};
+
+// The largest that begins with tile `begin` and does not reach beyond `end`.
+Rectangle rectangle(const Winograd& w, std::ptrdiff_t begin, std::ptrdiff_t end) {
+  const std::ptrdiff_t rows = w.tile_rows(), columns = w.tile_columns();
+  const std::ptrdiff_t row = begin / columns % rows, column = begin % columns;
+  const std::ptrdiff_t whole = std::min((end - begin) / columns, rows - row);
+  const std::ptrdiff_t image = begin / columns / rows;
+  if (column == 0 && whole > 0) return {image, row, 0, whole, columns};
+  return {image, row, column, 1, std::min(end - begin, columns - column)};
+}
+
+// The part of an extent [begin, begin + size) that lies in [0, limit), relative to begin.
+Range inside(std::ptrdiff_t begin, std::ptrdiff_t size, std::ptrdiff_t limit) {
+  const std::ptrdiff_t from = std::clamp<std::ptrdiff_t>(-begin, 0, size);
+  return {from, std::clamp(limit - begin, from, size)};
+}
+
+// Reads a vector of channels of the inputs of a rectangle into a strip whose border is zero.
+void read_strip(const Winograd& w, const Rectangle& at, std::ptrdiff_t channel, float* strip) {
+  const Patches& p = w.patches;
+  const std::ptrdiff_t tile = w.transforms->tile, lanes = w.kernel->lanes;
+  const std::ptrdiff_t ih = at.row * tile - p.pad_top, iw = at.column * tile - p.pad_left;
+  const std::ptrdiff_t width = at.columns * tile + 2;
+  const Range rows = inside(ih, at.rows * tile + 2, p.height);
+  const Range columns = inside(iw, width, p.width);
+  if (rows.size() == 0 || columns.size() == 0) return;
+  // Whole rows are neighbours in memory: one run.
+  const bool one_run = columns.size() == p.width;
+  const std::ptrdiff_t runs = one_run ? 1 : rows.size();
+  const float* x = p.image + at.image * w.image_stride + channel * p.channel_stride +
+                   (ih + rows.begin) * p.row_stride + (iw + columns.begin) * p.column_stride;
+  WinogradRead read{x,
+                    p.channel_stride,
+                    p.column_stride,
+                    std::min(lanes, w.channels - channel),
+                    one_run ? rows.size() * p.width : columns.size(),
+                    columns.size(),
+                    strip + (rows.begin * width + columns.begin) * lanes,
+                    width * lanes};
+  for (std::ptrdiff_t i = 0; i < runs; ++i) {
+    w.kernel->read(read);
+    read.x += p.row_stride;
+    read.strip += read.strip_row_stride;
+  }
+}
+
+// V of a rectangle of tiles, the first of which is tile `first` of a block that is cut into
+// `panels`, for the channels in the strip.
+void transform_strip(const Winograd& w, const Rectangle& tiles, const Panels& panels,
+                     std::ptrdiff_t first, std::ptrdiff_t channel, const float* strip,
+                     std::ptrdiff_t v_stride, float* v) {
+  const std::ptrdiff_t lanes = w.kernel->lanes, tile = w.transforms->tile;
+  const std::ptrdiff_t row_stride = (tiles.columns * tile + 2) * lanes;
+  const std::ptrdiff_t padded_channels = round_up(w.channels, lanes);
+  std::ptrdiff_t i = 0;
+  Panel panel = panels[0];
+  for (std::ptrdiff_t row = 0; row < tiles.rows; ++row) {
+    for (std::ptrdiff_t column = 0; column < tiles.columns; ++column) {
+      const std::ptrdiff_t t = first + row * tiles.columns + column;
+      while (t >= panel.begin + panel.width) panel = panels[++i];
+      w.transforms->input(
+          strip + row * tile * row_stride + column * tile * lanes, row_stride,
+          v + panel.begin * padded_channels + channel * panel.width + (t - panel.begin) * lanes,
+          v_stride);
+    }
+  }
+}
+
+// V of one block of tiles, all channels. (Reading an nhwc image in place, without a strip, was
+// slower: 226 against 242 % of peak on 64@224.)
+void transform_inputs(const Winograd& w, Range block, const Workspace& at, float* scratch) {
+  const std::ptrdiff_t lanes = w.kernel->lanes, tile = w.transforms->tile;
+  const Panels panels{block.size(), w.kernel->mr, 1};
+  float* const strip = scratch + at.strip;
+  std::ptrdiff_t done = 0;
+  while (done < block.size()) {
+    const Rectangle tiles = rectangle(w, block.begin + done, block.end);
+    std::fill_n(strip, (tiles.rows * tile + 2) * (tiles.columns * tile + 2) * lanes, 0.0f);
+    for (std::ptrdiff_t c = 0; c < w.channels; c += lanes) {
+      read_strip(w, tiles, c, strip);
+      transform_strip(w, tiles, panels, done, c, strip, at.v_stride, scratch);
+    }
+    done += tiles.size();
+  }
+}
+
+// M of one block of tiles and one panel of filters.
+void multiply(const Winograd& w, std::ptrdiff_t block_tiles, const Panel& filters,
+              const Workspace& at, float* scratch) {
+  const Panels panels{block_tiles, w.kernel->mr, 1};
+  const std::ptrdiff_t frequencies = w.transforms->side * w.transforms->side;
+  const std::ptrdiff_t padded_channels = round_up(w.channels, w.kernel->lanes);
+  const std::ptrdiff_t vectors = filters.width / w.kernel->lanes;
+  const float* u = w.filter_packed + filters.begin * w.channels * frequencies;
+  for (std::ptrdiff_t f = 0; f < frequencies; ++f) {
+    const float* v = scratch + f * at.v_stride;
+    float* m = scratch + at.m + f * at.m_stride;
+    for (std::ptrdiff_t i = 0; i < panels.count(); ++i) {
+      const Panel panel = panels[i];
+      w.kernel->product[panel.width - 1][vectors - 1](
+          {w.channels, v + panel.begin * padded_channels, u, m + panel.begin * filters.width});
+    }
+    u += w.channels * filters.width;
+  }
+}
+
+// Writes the outputs of a rectangle that exist, a vector of filters from the strip.
+void write_strip(const Winograd& w, const Rectangle& at, Range rows, Range columns,
+                 std::ptrdiff_t filter, const float* strip) {
+  Destination destination = w.destination;
+  destination.c += at.image * w.destination_stride;
+  if (destination.add != nullptr) destination.add += at.image * w.destination_stride;
+  const Lanes lanes = destination.filter_stride == 1 ? Lanes::channels : Lanes::pixels;
+  const bool one_run = columns.size() == w.patches.out_width;
+  const std::ptrdiff_t runs = one_run ? 1 : rows.size();
+  const std::ptrdiff_t pixels = one_run ? rows.size() * columns.size() : columns.size();
+  for (std::ptrdiff_t i = 0; i < runs; ++i) {
+    const std::ptrdiff_t pixel = (rows.begin + i) * w.patches.out_width + columns.begin;
+    w.kernel->write({strip + i * pixels * w.kernel->lanes, pixels,
+                     std::min<std::ptrdiff_t>(w.kernel->lanes, w.filters - filter),
+                     lanes == Lanes::pixels, destination.tile(lanes, filter, pixel)});
+  }
+}
+
+// The outputs of one block of tiles and one vector of filters, whose M begins at `m`.
+void transform_outputs(const Winograd& w, Range block, std::ptrdiff_t filter,
+                       std::ptrdiff_t panel_width, const float* m, const Workspace& at,
+                       float* strip) {
+  const std::ptrdiff_t lanes = w.kernel->lanes, tile = w.transforms->tile;
+  std::ptrdiff_t done = 0;
+  while (done < block.size()) {
+    const Rectangle tiles = rectangle(w, block.begin + done, block.end);
+    const std::ptrdiff_t oh = tiles.row * tile, ow = tiles.column * tile;
+    const Range rows{oh, std::min(oh + tiles.rows * tile, w.out_height)};
+    const Range columns{ow, std::min(ow + tiles.columns * tile, w.patches.out_width)};
+    for (std::ptrdiff_t r = 0; r < tiles.rows; ++r) {
+      for (std::ptrdiff_t c = 0; c < tiles.columns; ++c) {
+        w.transforms->output({m + (done + r * tiles.columns + c) * panel_width, at.m_stride,
+                              strip + (r * columns.size() + c) * tile * lanes,
+                              columns.size() * lanes, std::min(tile, rows.size() - r * tile),
+                              std::min(tile, columns.size() - c * tile)});
+      }
+    }
+    write_strip(w, tiles, rows, columns, filter, strip);
+    done += tiles.size();
+  }
+}
+
+// The finite points of the transforms in winograd_kernel.cc, where the matrices are explained.
+constexpr double kPoints2[] = {0, 1, -1};
+constexpr double kPoints4[] = {0, 0.625, -0.625, 1.5, -1.5};
+constexpr int kMostSide = 6;
+
+struct FilterTransform {
+  int side;
+  double g[kMostSide][3];
+};
+
+FilterTransform filter_transform(int side) {
+  const double* points = side == 4 ? kPoints2 : kPoints4;
+  FilterTransform transform{side, {}};
+  for (int i = 0; i < side - 1; ++i) {
+    double derivative = 1;
+    for (int j = 0; j < side - 1; ++j) {
+      if (j != i) derivative *= points[i] - points[j];
+    }
+    transform.g[i][0] = 1 / derivative;
+    transform.g[i][1] = points[i] / derivative;
+    transform.g[i][2] = points[i] * points[i] / derivative;
+  }
+  transform.g[side - 1][2] = 1;
+  return transform;
+}
+
+// G·w·Gᵀ of one filter and channel, to u[frequency · stride].
+void transform_filter(const FilterTransform& transform, const float* w, std::ptrdiff_t kh_stride,
+                      std::ptrdiff_t kw_stride, float* u, std::ptrdiff_t stride) {
+  double half[kMostSide][3];
+  for (int i = 0; i < transform.side; ++i) {
+    const double(&g)[3] = transform.g[i];
+    for (int kw = 0; kw < 3; ++kw) {
+      const float* column = w + kw * kw_stride;
+      half[i][kw] = g[0] * static_cast<double>(column[0]) +
+                    g[1] * static_cast<double>(column[kh_stride]) +
+                    g[2] * static_cast<double>(column[2 * kh_stride]);
+    }
+  }
+  for (int i = 0; i < transform.side; ++i) {
+    for (int j = 0; j < transform.side; ++j, u += stride) {
+      const double(&g)[3] = transform.g[j];
+      *u = static_cast<float>(half[i][0] * g[0] + half[i][1] * g[1] + half[i][2] * g[2]);
+    }
+  }
+}
+
+}  // namespace
+
+void winograd_pack(const FilterView& filter, const Panels& panels,
+                   const WinogradTransforms& transforms, float* packed) {
+  const FilterTransform transform = filter_transform(transforms.side);
+  const std::ptrdiff_t frequencies = transforms.side * transforms.side;
+  std::fill_n(packed, frequencies * filter.channels * panels.stored(), 0.0f);
+  for (std::ptrdiff_t i = 0; i < panels.count(); ++i) {
+    const Panel panel = panels[i];
+    float* const to = packed + panel.begin * filter.channels * frequencies;
+    for (std::ptrdiff_t c = 0; c < filter.channels; ++c) {
+      for (std::ptrdiff_t lane = 0; lane < panel.valid; ++lane) {
+        transform_filter(
+            transform, filter.data + (panel.begin + lane) * filter.oc_stride + c * filter.c_stride,
+            filter.kh_stride, filter.kw_stride, to + c * panel.width + lane,
+            filter.channels * panel.width);
+      }
+    }
+  }
+}
+
+std::ptrdiff_t winograd_block_tiles(const WinogradKernel& kernel,
+                                    const WinogradTransforms& transforms, std::ptrdiff_t channels) {
+  // Each block reads all of U once. From 56 tiles on (Zen 4; 28 with few channels) that hides
+  // behind the multiplications, and longer blocks lose what they gain to V and M leaving L2.
+  constexpr std::ptrdiff_t kTiles = 56;
+  constexpr std::ptrdiff_t kMostV = std::ptrdiff_t{2} << 20;  // floats: thousands of channels
+  const std::ptrdiff_t v_tile =
+      transforms.side * transforms.side * round_up(channels, kernel.lanes);
+  const std::ptrdiff_t most = v_tile == 0 ? kTiles : std::min(kTiles, kMostV / v_tile);
+  return std::max<std::ptrdiff_t>(1, most / kernel.mr) * kernel.mr;
+}
+
+std::ptrdiff_t winograd_scratch(const Winograd& winograd) { return workspace_of(winograd).size; }
+
+void winograd(const Winograd& w, Range filter_panels, Range tiles, float* scratch) noexcept {
+  const Panels panels = w.filter_panels();
+  const Workspace at = workspace_of(w);
+  const Panels blocks{tiles.size(), w.block_tiles, 1};
+  for (std::ptrdiff_t b = 0; b < blocks.count(); ++b) {
+    const std::ptrdiff_t begin = tiles.begin + blocks[b].begin;
+    const Range block{begin, begin + blocks[b].width};
+    transform_inputs(w, block, at, scratch);
+    for (std::ptrdiff_t i = filter_panels.begin; i < filter_panels.end; ++i) {
+      const Panel panel = panels[i];
+      multiply(w, block.size(), panel, at, scratch);
+      for (std::ptrdiff_t v = 0; v < panel.width; v += w.kernel->lanes) {
+        transform_outputs(w, block, panel.begin + v, panel.width, scratch + at.m + v, at,
+                          scratch + at.strip);
+      }
+    }
+  }
+}
+
+}  // namespace gemmconv
