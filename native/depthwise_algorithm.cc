@@ -17,13 +17,18 @@ constexpr double kVector = 12.0;
 // Floats of a window that are worth copying.
 constexpr double kReachMost = 4096;
 
+// One channel in and one out lie the same way in both layouts.
+bool pixels_on_lanes(const Conv2dProblem& p) {
+  return p.layout == Layout::nchw || (p.channels == 1 && p.out_channels == 1);
+}
+
 class DepthwiseAlgorithm final : public Algorithm {
  public:
   constexpr DepthwiseAlgorithm() : Algorithm(AlgorithmName::depthwise, "depthwise") {}
 
   bool can_compute(const Conv2dProblem& p) const override {
     if (p.group_channels() != 1 || (p.fragile && p.is_padded())) return false;
-    if (p.layout == Layout::nhwc && p.group_filters() != 1) return false;
+    if (!pixels_on_lanes(p) && p.group_filters() != 1) return false;
     // The window of a tile is copied whole; under a huge dilation that is mostly what no tap wants.
     const double reach = static_cast<double>((p.kernel_h - 1) * p.dilation_h + 1) *
                          static_cast<double>((p.kernel_w - 1) * p.dilation_w + 1);
@@ -33,7 +38,7 @@ class DepthwiseAlgorithm final : public Algorithm {
   // One task takes all groups: they lie on the lanes in nhwc, and are what is cut in nchw.
   void block(Conv2dPlan& plan) const override {
     const Conv2dProblem& p = plan.problem;
-    plan.lanes = p.layout == Layout::nchw ? Lanes::pixels : Lanes::channels;
+    plan.lanes = pixels_on_lanes(p) ? Lanes::pixels : Lanes::channels;
     plan.blocks = {p.out_channels, p.k(), p.pixels()};
     plan.group_tasks = 1;
     plan.filters_first = plan.lanes == Lanes::pixels;

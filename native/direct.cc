@@ -30,20 +30,27 @@ void row_of_panel(const Direct& d, const Panel& panel, std::ptrdiff_t oh, PixelR
     const std::ptrdiff_t iw = segment.begin * p.stride_w - p.pad_left;
     const Output output =
         d.destination.tile(Lanes::channels, panel.begin, oh * p.out_width + segment.begin);
-    const DirectTile tile{p.image + ih * p.row_stride + iw * p.column_stride,
-                          d.filter_packed + panel.begin * k,
-                          d.channels,
-                          p.kernel_h,
-                          p.kernel_w,
-                          p.channel_stride,
-                          p.dilation_h * p.row_stride,
-                          p.dilation_w * p.column_stride,
-                          p.stride_w * p.column_stride,
-                          kh.begin,
-                          kh.end,
-                          ranges_of(p, iw, segment.valid, ranges),
-                          static_cast<int>(panel.valid),
-                          &output};
+    DirectTile tile{p.image + ih * p.row_stride + iw * p.column_stride,
+                    d.filter_packed + panel.begin * k,
+                    d.channels,
+                    p.kernel_h,
+                    p.kernel_w,
+                    p.channel_stride,
+                    p.dilation_h * p.row_stride,
+                    p.dilation_w * p.column_stride,
+                    p.stride_w * p.column_stride,
+                    kh.begin,
+                    kh.end,
+                    ranges_of(p, iw, segment.valid, ranges),
+                    static_cast<int>(panel.valid),
+                    &output};
+    if (p.kernel_h == 1 && p.kernel_w == 1 && tile.pixels == nullptr && kh.size() == 1) {
+      // One tap a channel: the channels take the place of the filter's columns, in one inner loop
+      // instead of three.
+      tile.kernel_w = d.channels;
+      tile.channels = 1;
+      tile.tap_column_stride = p.channel_stride;
+    }
     d.kernel->tile[segment.width - 1][panel.width / d.kernel->lanes - 1](tile);
   }
 }
