@@ -30,7 +30,9 @@ void row_of_panel(const Direct& d, const Panel& panel, std::ptrdiff_t oh, PixelR
     const std::ptrdiff_t iw = segment.begin * p.stride_w - p.pad_left;
     const Output output =
         d.destination.tile(Lanes::channels, panel.begin, oh * p.out_width + segment.begin);
-    DirectTile tile{p.image + ih * p.row_stride + iw * p.column_stride,
+    // Without channels there may be no image to point into.
+    const std::ptrdiff_t first = d.channels == 0 ? 0 : ih * p.row_stride + iw * p.column_stride;
+    DirectTile tile{p.image + first,
                     d.filter_packed + panel.begin * k,
                     d.channels,
                     p.kernel_h,
