@@ -54,20 +54,14 @@ Rectangle rectangle(const Winograd& w, std::ptrdiff_t begin, std::ptrdiff_t end)
   return {image, row, column, 1, std::min(end - begin, columns - column)};
 }
 
-// The part of an extent [begin, begin + size) that lies in [0, limit), relative to begin.
-Range inside(std::ptrdiff_t begin, std::ptrdiff_t size, std::ptrdiff_t limit) {
-  const std::ptrdiff_t from = std::clamp<std::ptrdiff_t>(-begin, 0, size);
-  return {from, std::clamp(limit - begin, from, size)};
-}
-
 // Reads a vector of channels of the inputs of a rectangle into a strip whose border is zero.
 void read_strip(const Winograd& w, const Rectangle& at, std::ptrdiff_t channel, float* strip) {
   const Patches& p = w.patches;
   const std::ptrdiff_t tile = w.transforms->tile, lanes = w.kernel->lanes;
   const std::ptrdiff_t ih = at.row * tile - p.pad_top, iw = at.column * tile - p.pad_left;
   const std::ptrdiff_t width = at.columns * tile + 2;
-  const Range rows = inside(ih, at.rows * tile + 2, p.height);
-  const Range columns = inside(iw, width, p.width);
+  const Range rows = inside(ih, 1, p.height, at.rows * tile + 2);
+  const Range columns = inside(iw, 1, p.width, width);
   if (rows.size() == 0 || columns.size() == 0) return;
   // Whole rows are neighbours in memory: one run.
   const bool one_run = columns.size() == p.width;

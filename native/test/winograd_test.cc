@@ -11,21 +11,7 @@
 #include "check.h"
 #include "dispatch.h"
 
-namespace gemmconv {
-
-namespace baseline {
-extern const WinogradKernel winograd_kernel;
-}
-#if defined(__x86_64__)
-namespace avx2 {
-extern const WinogradKernel winograd_kernel;
-}
-namespace avx512 {
-extern const WinogradKernel winograd_kernel;
-}
-#endif
-
-namespace test {
+namespace gemmconv::test {
 namespace {
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
@@ -315,21 +301,13 @@ void check_rms(Suite& suite, const WinogradKernel& kernel, const WinogradTransfo
   suite.check(ratio < (transforms.tile == 2 ? 1.0 : 2.0), "rms ratio " + std::to_string(ratio));
 }
 
-const WinogradKernel* kernel_of(const std::string& isa) {
-#if defined(__x86_64__)
-  if (isa == "avx512") return &avx512::winograd_kernel;
-  if (isa == "avx2") return &avx2::winograd_kernel;
-#endif
-  return &baseline::winograd_kernel;
-}
-
 }  // namespace
 
 void winograd_tests(Suite& suite) {
   for (int i = 0; i < isa_count(); ++i) {
     const Isa& isa = isa_at(i);
     if (!isa.runs_here()) continue;
-    const WinogradKernel& kernel = *kernel_of(isa.name);
+    const WinogradKernel& kernel = *isa.winograd;
     for (const WinogradTransforms* transforms : {&kernel.f2, &kernel.f4}) {
       const std::string name =
           "winograd f" + std::to_string(transforms->tile) + " on " + isa.name + ", ";
@@ -344,5 +322,4 @@ void winograd_tests(Suite& suite) {
   }
 }
 
-}  // namespace test
-}  // namespace gemmconv
+}  // namespace gemmconv::test
