@@ -30,8 +30,8 @@ struct Conv2dProblem {
   FilterLayout filter_layout;
   Epilogue epilogue;
   AlgorithmName algorithm;
-  // A padded tap must be skipped, not multiplied by zero, and the filter not be transformed: it holds
-  // a value that is not finite (0 · inf), or the bias a -0 (which tells the sum +0 from -0).
+  // A padded tap must be skipped, not multiplied by zero, and the filter not be transformed: it
+  // holds a value that is not finite (0 · inf), or the bias a -0 (which tells the sum +0 from -0).
   bool fragile;
 
   std::ptrdiff_t group_channels() const { return channels / groups; }
