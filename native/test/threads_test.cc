@@ -19,10 +19,14 @@ struct Count {
   Count(std::size_t tasks, std::size_t slots) : runs(tasks), slot_in_use(slots) {}
 };
 
+constexpr std::size_t kLingering = 17;
+
 void count_task(void* context, std::ptrdiff_t task, int slot) noexcept {
   Count& count = *static_cast<Count*>(context);
   std::atomic<int>& in_use = count.slot_in_use[static_cast<std::size_t>(slot)];
   if (in_use.fetch_add(1) != 0) ++count.shared_slots;
+  // Long enough for every helper to wake and hold its slot at the same time.
+  if (count.runs.size() == kLingering) std::this_thread::sleep_for(std::chrono::microseconds(300));
   ++count.runs[static_cast<std::size_t>(task)];
   in_use.fetch_sub(1);
 }
@@ -40,7 +44,8 @@ void threads_tests(Suite& suite) {
   pool.set_threads(4);
   suite.test("every task runs once, no two at a time in one slot", [&] {
     for (const int threads : {1, 2, 3, 4, 16}) {
-      for (const std::size_t tasks : {0u, 1u, 2u, 3u, 17u, 1000u}) {
+      for (const std::size_t tasks : {std::size_t{0}, std::size_t{1}, std::size_t{2},
+                                      std::size_t{3}, kLingering, std::size_t{1000}}) {
         Count count(tasks, 16);
         pool.parallel_for(static_cast<std::ptrdiff_t>(tasks), threads, count_task, &count);
         for (const auto& runs : count.runs) suite.check(runs == 1, "not once");
