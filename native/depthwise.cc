@@ -53,18 +53,19 @@ Source copy_plane(const Depthwise& d, const float* plane, const Window& window,
   const std::ptrdiff_t phase_size = phase_floats(d);
   const std::ptrdiff_t count = lanes + (p.kernel_w - 1) * p.dilation_w / p.stride_w;
   const std::ptrdiff_t line = p.stride_w * phase_size;
-  for (std::ptrdiff_t i = 0; i < window.rows; ++i) {
-    const std::ptrdiff_t ih = window.ih + i;
-    const bool exists = ih >= 0 && ih < p.height;
-    for (std::ptrdiff_t phase = 0; phase < p.stride_w; ++phase) {
+  for (std::ptrdiff_t phase = 0; phase < p.stride_w; ++phase) {
+    const std::ptrdiff_t iw = window.iw + phase;
+    const auto [begin, end] = inside(iw, p.stride_w, p.width, count);
+    for (std::ptrdiff_t i = 0; i < window.rows; ++i) {
       float* to = scratch.copy + i * line + phase * phase_size;
-      const std::ptrdiff_t iw = window.iw + phase;
-      const auto [begin, end] = exists ? inside(iw, p.stride_w, p.width, count) : Range{0, 0};
-      zero_run(to, begin);
-      if (begin < end) {
-        gather_run(to + begin, plane + ih * p.row_stride + iw + begin * p.stride_w, p.stride_w,
-                   end - begin);
+      const std::ptrdiff_t ih = window.ih + i;
+      if (ih < 0 || ih >= p.height || begin == end) {
+        zero_run(to, count);
+        continue;
       }
+      zero_run(to, begin);
+      gather_run(to + begin, plane + ih * p.row_stride + iw + begin * p.stride_w, p.stride_w,
+                 end - begin);
       zero_run(to + end, count - end);
     }
   }
