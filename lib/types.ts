@@ -53,7 +53,7 @@ export type Activation =
  * - `exact` the fastest of those whose every output is one FMA chain over (c, kh, kw) ascending:
  *   the same bits for any thread count, batch split and FMA instruction set
  * - `gemm` (packed implicit im2col + GEMM), `direct` (taps read in place) and `depthwise` (rows of
- *   one channel; C/G = 1 only) force one, and it is an error when that cannot be; all three are
+ *   one channel; C/G = 1, stride ≤ 4, windows up to 1024 pixels) force one, and it is an error when that cannot be; all three are
  *   exact
  * - `winograd` (3×3, stride and dilation 1, padding ≤ 1, C/G and OC/G ≥ 32; also what `auto` takes where it is
  *   faster) is not: each output is within 50 · 2^-24 · Σ|w| · max|x| of the true value, the largest

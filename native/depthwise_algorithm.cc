@@ -14,8 +14,9 @@ namespace {
 constexpr double kTap = 2.0;
 // A vector of outputs, besides: finishing, and copying the window at borders.
 constexpr double kVector = 12.0;
-// Floats of a window that are worth copying.
-constexpr double kReachMost = 4096;
+// Pixels under one output, and steps between outputs, that are worth copying.
+constexpr double kReachMost = 1024;
+constexpr std::ptrdiff_t kStrideMost = 4;
 
 // One channel in and one out lie the same way in both layouts.
 bool pixels_on_lanes(const Conv2dProblem& p) {
@@ -29,7 +30,9 @@ class DepthwiseAlgorithm final : public Algorithm {
   bool can_compute(const Conv2dProblem& p) const override {
     if (p.group_channels() != 1 || (p.fragile && p.is_padded())) return false;
     if (!pixels_on_lanes(p) && p.group_filters() != 1) return false;
-    // The window of a tile is copied whole; under a huge dilation that is mostly what no tap wants.
+    // The window of a tile is copied whole: under a huge stride or dilation that is mostly what no
+    // tap wants, and scratch without bound.
+    if (std::max(p.stride_h, p.stride_w) > kStrideMost) return false;
     const double reach = static_cast<double>((p.kernel_h - 1) * p.dilation_h + 1) *
                          static_cast<double>((p.kernel_w - 1) * p.dilation_w + 1);
     return reach <= kReachMost;

@@ -15,6 +15,8 @@ namespace {
 // Fewer channels than this leave F(4×4) with more than twice the rounding error of a direct sum
 // (2.14 at 16, 1.8 at 64), and the transforms with more work than they save.
 constexpr std::ptrdiff_t kFewestChannels = 32;
+// More than this, and a block of tiles no longer fits any cache.
+constexpr std::ptrdiff_t kMostChannels = 4096;
 // Transforming one float of input or output, for each frequency of its tile (Zen 4, 64@56: 28 % of
 // the time at 72 % for the products).
 constexpr double kTransform = 0.6;
@@ -37,7 +39,8 @@ class WinogradAlgorithm final : public Algorithm {
     return p.kernel_h == 3 && p.kernel_w == 3 && p.stride_h == 1 && p.stride_w == 1 &&
            p.dilation_h == 1 && p.dilation_w == 1 && !p.fragile && p.pad_top <= 1 &&
            p.pad_left <= 1 && p.out_height <= p.height && p.out_width <= p.width &&
-           p.group_channels() >= kFewestChannels && p.group_filters() >= kFewestChannels;
+           p.group_channels() >= kFewestChannels && p.group_channels() <= kMostChannels &&
+           p.group_filters() >= kFewestChannels;
   }
 
   // All images are one run of tiles.

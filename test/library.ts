@@ -8,13 +8,14 @@ export function hasFma(isa: string): boolean {
   return isa !== 'baseline' || process.arch === 'arm64';
 }
 
-/** `depthwise` wants one channel a group, and with nhwc one filter, and no huge window. */
+/** `depthwise` wants one channel a group, with nhwc one filter, and no huge stride or window. */
 export function canCompute(algorithm: Algorithm, problem: GoldenProblem): boolean {
   if (algorithm !== 'depthwise') return true;
   const { CG, OC, KH, KW } = extentsOf(problem);
   const [dilationH, dilationW] = problem.dilation ?? [1, 1];
   const window = ((KH - 1) * dilationH + 1) * ((KW - 1) * dilationW + 1);
-  return CG === 1 && (problem.layout !== 'nhwc' || OC === (problem.groups ?? 1)) && window <= 4096;
+  if (Math.max(...(problem.stride ?? [1, 1])) > 4) return false;
+  return CG === 1 && (problem.layout !== 'nhwc' || OC === (problem.groups ?? 1)) && window <= 1024;
 }
 
 /** The library's layer for a problem of the golden reference. */

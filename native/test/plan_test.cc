@@ -75,6 +75,21 @@ void plan_tests(Suite& suite) {
     suite.check(bytes(4096) <= 16u << 20, "over 16 MiB");
     suite.check(bytes(4096) <= bytes(512) * 11 / 10, "grows with the image");
   });
+  suite.test("a huge stride, window or channel count does not make a huge workspace", [&] {
+    for (const Layout layout : {Layout::nchw, Layout::nhwc}) {
+      for (const std::ptrdiff_t stride : {1, 2, 4, 5, 1000}) {
+        for (const std::ptrdiff_t taps : {3, 31, 1001}) {
+          Conv2dProblem p = square(1, 64, 5000, 64, taps, layout);
+          p.groups = 64;
+          p.stride_h = p.stride_w = stride;
+          p.out_height = p.out_width = 4999 / stride + 1;
+          suite.check(plan_of(p).workspace_bytes() < std::size_t{16} << 20, "depthwise");
+        }
+      }
+      const Conv2dProblem deep = square(1, 100000, 64, 64, 3, layout);
+      suite.check(plan_of(deep).workspace_bytes() < std::size_t{64} << 20, "many channels");
+    }
+  });
   suite.test("there are no more parts than there is to cut", [&] {
     Random random(4);
     for (int i = 0; i < 500; ++i) {
