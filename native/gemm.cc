@@ -23,7 +23,7 @@ struct Block {
   std::ptrdiff_t partial_rows;
 };
 
-// Loops 2 and 1: the lane panel stays in L1 while the row panels stream past it from L2.
+// Loops 2 and 1: the lane panel stays close (blocks.cc) while the row panels stream past it.
 void macro_kernel(const Gemm& g, const Side& rows, const Side& lanes, const Block& block) {
   for (std::ptrdiff_t jr = lanes.range.begin; jr < lanes.range.end; ++jr) {
     const Panel lane = lanes.panels[jr];

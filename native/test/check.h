@@ -8,6 +8,14 @@
 
 namespace gemmconv::test {
 
+// Whether the baseline kernels fuse multiply-adds. The compiler says so of the flags that the tests
+// share with them: arm64 yes, x86-64 no.
+#if defined(__FP_FAST_FMAF)
+constexpr bool kBaselineFuses = true;
+#else
+constexpr bool kBaselineFuses = false;
+#endif
+
 class Suite {
  public:
   // Runs a test and prints `ok name` or `FAIL name: reason`.

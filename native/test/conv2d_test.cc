@@ -15,14 +15,6 @@
 namespace gemmconv::test {
 namespace {
 
-// The compiler says so of the flags that this file shares with the baseline kernels: arm64 yes,
-// x86-64 no.
-#if defined(__FP_FAST_FMAF)
-constexpr bool kBaselineFuses = true;
-#else
-constexpr bool kBaselineFuses = false;
-#endif
-
 std::ptrdiff_t out_extent(std::ptrdiff_t extent, std::ptrdiff_t pads, std::ptrdiff_t taps,
                           std::ptrdiff_t stride, std::ptrdiff_t dilation) {
   const std::ptrdiff_t room = extent + pads - dilation * (taps - 1) - 1;

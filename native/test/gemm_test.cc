@@ -14,14 +14,6 @@ namespace {
 constexpr Epilogue kNone{Activation::none, -std::numeric_limits<float>::infinity(),
                          std::numeric_limits<float>::infinity()};
 
-// The compiler says so of the flags that this file shares with the baseline kernels: arm64 yes,
-// x86-64 no.
-#if defined(__FP_FAST_FMAF)
-constexpr bool kBaselineFuses = true;
-#else
-constexpr bool kBaselineFuses = false;
-#endif
-
 // C = A·B + bias with awkward sizes and small blocks, against one chain of fmaf an element.
 void check_gemm(Suite& suite, const Isa& isa, Lanes lanes, Random& random) {
   const std::ptrdiff_t m = 1 + random.below(70);
