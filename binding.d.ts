@@ -70,6 +70,8 @@ export interface Binding {
   getThreads(): number;
   /** Makes later plans use this ISA. False when it is unknown or this CPU cannot run it. */
   setIsa(isa: string): boolean;
+  /** Restricts later plans to one of `NativeInfo.variants`; '' lifts that. False when unknown. */
+  setVariant(variant: string): boolean;
 }
 
 /** Index of each number in the `problem` argument of `makePlan`. */
@@ -100,6 +102,8 @@ export type ProblemField =
 
 export interface PlanDescription {
   algorithm: 'gemm' | 'direct' | 'depthwise' | 'winograd';
+  /** One of `NativeInfo.variants`. */
+  variant: string;
   isa: string;
   threads: number;
   /** Register tile of the microkernel. */
@@ -118,6 +122,8 @@ export interface PlanDescription {
 export interface NativeInfo {
   isa: string;
   isas: string[];
+  /** Everything a plan chooses between: the algorithms, those that come in variants one by one. */
+  variants: string[];
   /** Cores this process may use: affinity mask and cgroup quota applied. */
   cores: number;
   cacheBytes: { l1: number; l2: number; l3: number };

@@ -151,8 +151,8 @@ export class Conv2d {
     const plans = this.#alive();
     const { image } = validateShape(this.#layer, shape);
     const description = plans.describe(image, 'shape');
-    const { algorithm, isa, threads, tile, blocks, workspaceBytes, flops } = description;
-    return { algorithm, isa, threads, tile, blocks, workspaceBytes, flops };
+    const { algorithm, variant, isa, threads, tile, blocks, workspaceBytes, flops } = description;
+    return { algorithm, variant, isa, threads, tile, blocks, workspaceBytes, flops };
   }
 
   /**

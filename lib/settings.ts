@@ -50,6 +50,19 @@ export function setIsa(isa: string, argument = 'isa'): void {
   generation++;
 }
 
+/** Everything a plan chooses between, by name. */
+export function variants(): readonly string[] {
+  return binding.info().variants;
+}
+
+/** Restricts later plans to one of `variants()`, null lifts that. For the bench and tests. */
+export function setVariant(variant: string | null): void {
+  if (!binding.setVariant(variant ?? '')) {
+    throw invalidValue('variant', `one of ${variants().join(', ')}`, variant);
+  }
+  generation++;
+}
+
 /** An empty variable counts as unset, as a shell's `GEMMCONV_ISA= node …` means it. */
 function applyEnvironment({ GEMMCONV_ISA, GEMMCONV_THREADS }: NodeJS.ProcessEnv): void {
   if (GEMMCONV_ISA) setIsa(GEMMCONV_ISA, 'environment variable GEMMCONV_ISA');

@@ -100,6 +100,8 @@ export interface RunOptions extends RunSyncOptions {
 /** How a layer computes one input shape. */
 export interface Conv2dPlan {
   readonly algorithm: 'gemm' | 'direct' | 'depthwise' | 'winograd';
+  /** Which form of the algorithm, for those who compare speeds; names may change. */
+  readonly variant: string;
   readonly isa: string;
   readonly threads: number;
   /** Register tile of the microkernel: `mr` rows by `nr` columns. */

@@ -67,6 +67,7 @@ Napi::Value describe_plan(const Napi::CallbackInfo& info) {
   blocks["lanes"] = plan.lanes == Lanes::pixels ? "pixels" : "channels";
   Napi::Object description = Napi::Object::New(env);
   description["algorithm"] = plan.algorithm_label();
+  description["variant"] = plan.variant_label();
   description["isa"] = plan.isa->name;
   description["threads"] = number(plan.threads);
   description["tile"] = tile;
@@ -110,6 +111,8 @@ Napi::Value describe_machine(const Napi::CallbackInfo& info) {
   for (int i = 0; i < isa_count(); ++i) {
     if (isa_at(i).runs_here()) isas.Set(isas.Length(), isa_at(i).name);
   }
+  Napi::Array variants = Napi::Array::New(env);
+  for (int i = 0; i < variant_count(); ++i) variants.Set(variants.Length(), variant_at(i));
   Napi::Object cache = Napi::Object::New(env);
   cache["l1"] = static_cast<double>(cache_sizes().l1);
   cache["l2"] = static_cast<double>(cache_sizes().l2);
@@ -117,6 +120,7 @@ Napi::Value describe_machine(const Napi::CallbackInfo& info) {
   Napi::Object machine = Napi::Object::New(env);
   machine["isa"] = current_isa().name;
   machine["isas"] = isas;
+  machine["variants"] = variants;
   machine["cores"] = usable_cores();
   machine["cacheBytes"] = cache;
   return machine;
@@ -134,6 +138,10 @@ Napi::Value set_isa(const Napi::CallbackInfo& info) {
   return Napi::Boolean::New(info.Env(), use_isa(info[0].As<Napi::String>().Utf8Value()));
 }
 
+Napi::Value set_variant(const Napi::CallbackInfo& info) {
+  return Napi::Boolean::New(info.Env(), use_variant(info[0].As<Napi::String>().Utf8Value()));
+}
+
 Napi::Object init(Napi::Env env, Napi::Object exports) {
   start_async(env);
   exports["makePlan"] = Napi::Function::New<make_plan>(env);
@@ -146,6 +154,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports["setThreads"] = Napi::Function::New<set_threads>(env);
   exports["getThreads"] = Napi::Function::New<get_threads>(env);
   exports["setIsa"] = Napi::Function::New<set_isa>(env);
+  exports["setVariant"] = Napi::Function::New<set_variant>(env);
   return exports;
 }
 

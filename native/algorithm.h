@@ -22,9 +22,11 @@ struct Task {
 // An algorithm has no state: every answer depends on its arguments alone.
 class Algorithm {
  public:
-  constexpr Algorithm(AlgorithmName name, const char* label) : name_(name), label_(label) {}
+  constexpr Algorithm(AlgorithmName name, const char* label, const char* variant)
+      : name_(name), label_(label), variant_(variant) {}
   AlgorithmName name() const { return name_; }
-  const char* label() const { return label_; }  // the name as users write it
+  const char* label() const { return label_; }      // the name as users write it
+  const char* variant() const { return variant_; }  // among all, including those of that name
 
   // Whether every output is one chain of FMAs over (c, kh, kw) ascending.
   virtual bool is_exact() const { return true; }
@@ -52,6 +54,7 @@ class Algorithm {
  private:
   AlgorithmName name_;
   const char* label_;
+  const char* variant_;
 };
 
 // Where two cost the same the first wins.

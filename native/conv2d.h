@@ -6,6 +6,7 @@
 #include <atomic>
 #include <cstddef>
 #include <optional>
+#include <string_view>
 
 #include "blocks.h"
 #include "destination.h"
@@ -70,10 +71,19 @@ struct Conv2dPlan {
   }
   double flops() const;
   const char* algorithm_label() const;  // as users write it
+  const char* variant_label() const;
 };
 
 // Nothing when the algorithm that was asked for cannot do the problem.
 std::optional<Conv2dPlan> make_plan(const Conv2dProblem& problem, const Isa& isa, int threads);
+
+// An algorithm may come in variants, such as a GEMM with pixels or with channels on the lanes,
+// between which a plan chooses as it does between algorithms. The bench and the tests choose by
+// name: `use_variant` restricts later plans to one, an empty name to none; false when it is
+// unknown.
+int variant_count();
+const char* variant_at(int index);
+bool use_variant(std::string_view name);
 
 struct Conv2dTensors {
   const float* input;

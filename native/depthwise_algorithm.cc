@@ -25,7 +25,7 @@ bool pixels_on_lanes(const Conv2dProblem& p) {
 
 class DepthwiseAlgorithm final : public Algorithm {
  public:
-  constexpr DepthwiseAlgorithm() : Algorithm(AlgorithmName::depthwise, "depthwise") {}
+  constexpr DepthwiseAlgorithm() : Algorithm(AlgorithmName::depthwise, "depthwise", "depthwise") {}
 
   bool can_compute(const Conv2dProblem& p) const override {
     if (p.group_channels() != 1 || (p.fragile && p.is_padded())) return false;

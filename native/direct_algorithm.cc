@@ -17,7 +17,7 @@ constexpr double kBorderTap = 1.08;
 
 class DirectAlgorithm final : public Algorithm {
  public:
-  constexpr DirectAlgorithm() : Algorithm(AlgorithmName::direct, "direct") {}
+  constexpr DirectAlgorithm() : Algorithm(AlgorithmName::direct, "direct", "direct-channels") {}
 
   bool can_compute(const Conv2dProblem&) const override { return true; }
 

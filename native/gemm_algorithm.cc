@@ -32,8 +32,8 @@ Patches flattened(const Patches& patches) {
 
 class GemmAlgorithm final : public Algorithm {
  public:
-  constexpr explicit GemmAlgorithm(Lanes lanes)
-      : Algorithm(AlgorithmName::gemm, "gemm"), lanes_(lanes) {}
+  constexpr GemmAlgorithm(Lanes lanes, const char* variant)
+      : Algorithm(AlgorithmName::gemm, "gemm", variant), lanes_(lanes) {}
 
   // Packing writes zeros for padded taps.
   bool can_compute(const Conv2dProblem& p) const override { return !p.fragile || !p.is_padded(); }
@@ -113,8 +113,8 @@ class GemmAlgorithm final : public Algorithm {
   Lanes lanes_;
 };
 
-constexpr GemmAlgorithm kOnPixels(Lanes::pixels);
-constexpr GemmAlgorithm kOnChannels(Lanes::channels);
+constexpr GemmAlgorithm kOnPixels(Lanes::pixels, "gemm-pixels");
+constexpr GemmAlgorithm kOnChannels(Lanes::channels, "gemm-channels");
 
 }  // namespace
 

@@ -2,6 +2,7 @@
 // Decides how a problem is computed: the algorithm that costs least, cut into tasks for the
 // threads.
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 
 #include "algorithm.h"
@@ -49,7 +50,12 @@ void cut(Conv2dPlan& plan, int threads) {
       even_parts(apart * plan.filter_parts, plan.threads, plan.unit_parts, plan.units);
 }
 
+// Null for any.
+std::atomic<const Algorithm*> only_variant{nullptr};
+
 bool is_allowed(const Algorithm& algorithm, AlgorithmName asked) {
+  const Algorithm* only = only_variant.load(std::memory_order_relaxed);
+  if (only != nullptr && only != &algorithm) return false;
   if (asked == AlgorithmName::automatic) return true;
   if (asked == AlgorithmName::exact) return algorithm.is_exact();
   return algorithm.name() == asked;
@@ -73,6 +79,24 @@ bool Conv2dProblem::is_padded() const {
 }
 
 const char* Conv2dPlan::algorithm_label() const { return algorithm->label(); }
+
+const char* Conv2dPlan::variant_label() const { return algorithm->variant(); }
+
+int variant_count() { return static_cast<int>(algorithms().size()); }
+
+const char* variant_at(int index) {
+  return algorithms()[static_cast<std::size_t>(index)]->variant();
+}
+
+bool use_variant(std::string_view name) {
+  const Algorithm* only = nullptr;
+  for (const Algorithm* algorithm : algorithms()) {
+    if (name == algorithm->variant()) only = algorithm;
+  }
+  if (only == nullptr && !name.empty()) return false;
+  only_variant.store(only, std::memory_order_relaxed);
+  return true;
+}
 
 double Conv2dPlan::flops() const {
   return 2.0 * static_cast<double>(problem.k()) * static_cast<double>(problem.out_channels) *

@@ -28,8 +28,8 @@ constexpr std::ptrdiff_t kTilesAThread = 28;
 
 class WinogradAlgorithm final : public Algorithm {
  public:
-  constexpr explicit WinogradAlgorithm(bool f4)
-      : Algorithm(AlgorithmName::winograd, "winograd"), f4_(f4) {}
+  constexpr WinogradAlgorithm(bool f4, const char* variant)
+      : Algorithm(AlgorithmName::winograd, "winograd", variant), f4_(f4) {}
 
   bool is_exact() const override { return false; }
 
@@ -133,8 +133,8 @@ class WinogradAlgorithm final : public Algorithm {
   bool f4_;
 };
 
-constexpr WinogradAlgorithm kF4(true);
-constexpr WinogradAlgorithm kF2(false);
+constexpr WinogradAlgorithm kF4(true, "winograd-f4");
+constexpr WinogradAlgorithm kF2(false, "winograd-f2");
 
 }  // namespace
 

@@ -1,11 +1,11 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Conv2d } from '../lib/conv2d.js';
-import { info, setIsa, setThreads } from '../lib/settings.js';
+import { info, setIsa, setThreads, setVariant, variants } from '../lib/settings.js';
 import type { Tensor } from '../lib/types.js';
 import { firstBeyond, firstDifference } from './difference.js';
 import { goldenConv2d } from './golden/conv2d.js';
 import { extentsOf } from './golden/extents.js';
-import { canCompute, hasFma, imageOf, layerOf } from './library.js';
+import { canCompute, canPlan, hasFma, imageOf, layerOf } from './library.js';
 import { describeProblem, type Kind, type Problem, randomProblem } from './problems.js';
 
 // Another seed draws other problems: GEMMCONV_TEST_SEED=7 npx vitest run test/exact
@@ -38,6 +38,7 @@ const problems = SWEEP.flatMap(([kind, count], k) =>
 
 afterAll(() => {
   setIsa(chosenIsa);
+  setVariant(null);
   setThreads(chosenThreads);
 });
 
@@ -48,6 +49,21 @@ describe.each(availableIsas)('%s', (isa) => {
   const cases = problems.map((problem) => (hasFma(isa) ? sameBits(problem) : withinBound(problem)));
 
   beforeAll(() => setIsa(isa));
+
+  // The plan takes but the likely ones of an algorithm's variants.
+  test.each(variants())('variant %s, wherever it is exact', (variant) => {
+    setThreads(cores);
+    setVariant(variant);
+    const wrong: string[] = [];
+    for (const { problem, judge } of cases) {
+      const layer = layerOf(problem, 'exact');
+      if (!canPlan(layer, problem.input.shape)) continue;
+      const fault = judge(layer.runSync(problem.input, { add: problem.add }));
+      if (fault !== undefined) wrong.push(`${describeProblem(problem)}: ${fault}`);
+    }
+    setVariant(null);
+    expect(wrong.slice(0, 5), `${wrong.length} are wrong`).toEqual([]);
+  });
 
   describe.each(ALGORITHMS)('%s', (algorithm) => {
     const expectAll = async (run: Run) => {

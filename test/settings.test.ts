@@ -1,9 +1,10 @@
 import { readFileSync } from 'node:fs';
 import { afterEach, describe, expect, test } from 'vitest';
+import { Conv2d } from '../lib/conv2d.js';
 import { getThreads, info, setThreads } from '../lib/index.js';
-import { setIsa } from '../lib/settings.js';
+import { setIsa, setVariant, variants } from '../lib/settings.js';
 import { inChild } from './child.js';
-import { expectThrow, notNumbers, wrong } from './wrong.js';
+import { expectThrow, notNumbers, ones, wrong } from './wrong.js';
 
 const threads = getThreads();
 const { isa } = info();
@@ -11,6 +12,7 @@ const { isa } = info();
 afterEach(() => {
   setThreads(threads);
   setIsa(isa);
+  setVariant(null);
 });
 
 describe('info', () => {
@@ -53,6 +55,20 @@ describe('setThreads', () => {
     expectThrow(() => setThreads(value), 'RANGE', 'threads');
     expect(getThreads()).toBe(threads);
   });
+});
+
+test('setVariant', () => {
+  expect(new Set(variants()).size).toBe(variants().length);
+  const layer = new Conv2d(ones(32, 32, 3, 3), { padding: 1 });
+  for (const variant of variants().filter((name) => name !== 'depthwise')) {
+    setVariant(variant);
+    expect(layer.plan([1, 32, 9, 9]).variant).toBe(variant);
+  }
+  setVariant('depthwise');
+  expectThrow(() => layer.plan([1, 32, 9, 9]), 'VALUE', 'options.algorithm');
+  expectThrow(() => setVariant('nonsense'), 'VALUE', 'variant');
+  setVariant(null);
+  expect(layer.plan([1, 32, 9, 9]).algorithm).not.toBe('depthwise');
 });
 
 test('setIsa', () => {
