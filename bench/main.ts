@@ -1,4 +1,5 @@
 import { writeFileSync } from 'node:fs';
+import { compare, headerLine, type Row, rowLine, verdictLines } from './algorithms.js';
 import type { Effort } from './clock.js';
 import { contest, type Result, WrongAnswer } from './contest.js';
 import type { Driver } from './drivers/driver.js';
@@ -7,6 +8,7 @@ import { naiveDriver } from './drivers/naive.js';
 import { nativeDriver } from './drivers/native.js';
 import { onnxruntimeDriver } from './drivers/onnxruntime.js';
 import { tfjsWasmDriver } from './drivers/tfjs-wasm.js';
+import { setIsa } from './internals.js';
 import { SEED } from './layers.js';
 import { describeMachine, type Machine } from './machine.js';
 import { HELP, type Options, readOptions, UsageError } from './options.js';
@@ -25,14 +27,41 @@ const FULL: Pace = {
   jsMaxMacs: 130e6,
   wasmMaxMacs: Number.POSITIVE_INFINITY,
 };
+const THOROUGH: Effort = { budgetMs: 150, minSamples: 5, maxSamples: 40 };
+const HASTY: Effort = { budgetMs: 40, minSamples: 3, maxSamples: 10 };
 const QUICK: Pace = {
   effort: { budgetMs: 60, minSamples: 3, maxSamples: 10 },
   jsMaxMacs: 5e6,
   wasmMaxMacs: 130e6,
 };
 
+/** Every algorithm against the one chosen, layer by layer, and a verdict. */
+async function runAlgorithms(options: Options): Promise<void> {
+  const machine = describeMachine();
+  const progress = new Progress(options.layers.length);
+  const print = (lines: readonly string[]) => progress.print(lines.join('\n'));
+  const rows: Row[] = [];
+  print([
+    ...machineLines(machine, []),
+    `${options.threads} thread${options.threads === 1 ? '' : 's'}`,
+    '',
+    headerLine(),
+  ]);
+  for (const layer of options.layers) {
+    progress.step(layer.name);
+    const both = await compare(layer, options.threads, options.quick ? HASTY : THOROUGH);
+    rows.push(...both);
+    print(both.map(rowLine));
+  }
+  print(['', ...verdictLines(rows)]);
+  if (options.json !== undefined) {
+    const plain = rows.map((row) => ({ ...row, ms: Object.fromEntries(row.ms) }));
+    writeJson(options.json, machine, { threads: options.threads, rows: plain });
+  }
+}
+
 /** The seed table, then the grid of all other layers, then how far ahead we are. */
-async function run(options: Options): Promise<void> {
+async function runDrivers(options: Options): Promise<void> {
   const { effort, jsMaxMacs, wasmMaxMacs } = options.quick ? QUICK : FULL;
   const drivers = await makeDrivers(options.threads, jsMaxMacs, wasmMaxMacs);
   const machine = describeMachine();
@@ -59,7 +88,10 @@ async function run(options: Options): Promise<void> {
     print([grid.row(layer.name, row)]);
   }
   print(['', ...geomeanLines(results, best)]);
-  if (options.json !== undefined) writeJson(options.json, machine, drivers, results);
+  if (options.json !== undefined) {
+    const peers = [...new Set(drivers.flatMap(({ version }) => version ?? []))];
+    writeJson(options.json, machine, { peers, results });
+  }
 }
 
 async function makeDrivers(
@@ -78,15 +110,14 @@ async function makeDrivers(
   return drivers.filter((driver) => driver !== undefined);
 }
 
-function writeJson(
-  file: string,
-  machine: Machine,
-  drivers: readonly Driver[],
-  results: readonly Result[],
-): void {
-  const peers = [...new Set(drivers.flatMap(({ version }) => version ?? []))];
+function writeJson(file: string, machine: Machine, content: object): void {
   const date = new Date().toISOString();
-  writeFileSync(file, `${JSON.stringify({ date, machine, peers, results }, null, 2)}\n`);
+  writeFileSync(file, `${JSON.stringify({ date, machine, ...content }, null, 2)}\n`);
+}
+
+async function run(options: Options): Promise<void> {
+  if (options.isa !== undefined) setIsa(options.isa);
+  await (options.subject === 'algorithms' ? runAlgorithms(options) : runDrivers(options));
 }
 
 async function main(): Promise<number> {

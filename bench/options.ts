@@ -3,10 +3,14 @@ import { info } from 'gemmconv';
 import { type BenchLayer, LAYERS, SEED } from './layers.js';
 
 export interface Options {
+  /** What is compared: us with others, or our algorithms with one another. */
+  readonly subject: 'drivers' | 'algorithms';
   readonly quick: boolean;
+  /** Instruction set to use; undefined for the best, or what GEMMCONV_ISA says. */
+  readonly isa: string | undefined;
   /** In the order of the lists; the seed layer may be among them. */
   readonly layers: readonly BenchLayer[];
-  /** Of the competitors that use all threads. */
+  /** Of the competitors that use all threads; of all algorithms. */
   readonly threads: number;
   /** Where to write everything as JSON. */
   readonly json: string | undefined;
@@ -17,9 +21,12 @@ export const HELP = `Usage: npm run bench -- [options]
 Times convolution layers: plain TypeScript, this library, and the peers that are installed
 (npm run bench:peers installs them). Every answer is checked before the clock starts.
 
+  --algorithms       instead: every algorithm of this library, in both layouts, on one thread,
+                     and whether 'auto' and 'exact' chose well
   --quick            fewer repeats, no slow JavaScript rows: under a minute
   --layers <names>   only layers whose name contains one of these, separated by commas
   --threads <n>      threads of the multi-threaded columns (default: what the process may use)
+  --isa <name>       instruction set to use: ${info().availableIsas.join(', ')}
   --json <file>      also write the machine and every measurement to this file
   --help             print this`;
 
@@ -28,12 +35,14 @@ export class UsageError extends Error {}
 
 /** @returns undefined if help was asked for. */
 export function readOptions(args: readonly string[]): Options | undefined {
-  const { quick, layers, threads, json, help } = parse(args);
+  const { algorithms, quick, layers, threads, isa, json, help } = parse(args);
   if (help) return undefined;
   return {
+    subject: algorithms ? 'algorithms' : 'drivers',
     quick: quick ?? false,
+    isa: readIsa(isa),
     layers: chooseLayers(layers),
-    threads: readThreads(threads),
+    threads: readThreads(threads, algorithms ? 1 : info().cores),
     json,
   };
 }
@@ -43,9 +52,11 @@ function parse(args: readonly string[]) {
     const { values } = parseArgs({
       args: [...args],
       options: {
+        algorithms: { type: 'boolean' },
         quick: { type: 'boolean' },
         layers: { type: 'string' },
         threads: { type: 'string' },
+        isa: { type: 'string' },
         json: { type: 'string' },
         help: { type: 'boolean' },
       },
@@ -69,8 +80,14 @@ function chooseLayers(names: string | undefined): BenchLayer[] {
   return all.filter(({ name }) => parts.some((part) => name.includes(part)));
 }
 
-function readThreads(text: string | undefined): number {
-  if (text === undefined) return info().cores;
+function readIsa(name: string | undefined): string | undefined {
+  const { availableIsas } = info();
+  if (name === undefined || availableIsas.includes(name)) return name;
+  throw new UsageError(`--isa takes one of ${availableIsas.join(', ')}, not '${name}'`);
+}
+
+function readThreads(text: string | undefined, otherwise: number): number {
+  if (text === undefined) return otherwise;
   const threads = Number(text);
   if (!Number.isInteger(threads) || threads < 1 || threads > 1024) {
     throw new UsageError(`--threads takes a number from 1 to 1024, not '${text}'`);

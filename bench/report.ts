@@ -11,7 +11,7 @@ export function machineLines(machine: Machine, drivers: readonly Driver[]): stri
       ? 'peak unknown (build/gemm_bench is not built)'
       : `FMA peak ${peakGflops.toFixed(1)} GFLOP/s a thread, measured`;
   const versions = drivers.flatMap(({ version }) => version ?? []);
-  const peers = [...new Set(versions)].join(', ') || 'no peers installed (npm run bench:peers)';
+  const peers = [...new Set(versions)].join(', ') || 'no peers (npm run bench:peers installs them)';
   return [
     `${cpu}, ${cores} cores, ${(memoryBytes / 2 ** 30).toFixed(0)} GiB, ${platform}`,
     `ISA ${isa}, ${peak}`,

@@ -17,13 +17,13 @@ export interface Workload {
 }
 
 export function makeWorkload(layer: BenchLayer): Workload {
-  const { batch, C, H, W, OC, kernel, groups } = layer;
+  const { batch, C, H, W, OC, KH, KW, groups } = layer;
   const draw = new Draw(1);
   const tensor = (shape: Shape) => ({ shape, data: draw.floats(sizeOf(shape)) });
   return {
     layer,
     input: tensor([batch, C, H, W]),
-    filter: tensor([OC, C / groups, kernel, kernel]),
+    filter: tensor([OC, C / groups, KH, KW]),
     bias: draw.floats(OC),
     outputShape: outputShapeOf(layer),
   };
@@ -31,15 +31,35 @@ export function makeWorkload(layer: BenchLayer): Workload {
 
 /** The same in the terms of the golden reference. */
 export function problemOf({ layer, input, filter, bias }: Workload): GoldenProblem {
-  const { stride, dilation, padding, groups } = layer;
+  const { stride, dilation, groups } = layer;
+  const [vertical, horizontal] = layer.padding;
   return {
     ...{ input, filter, bias, groups },
     stride: [stride, stride],
     dilation: [dilation, dilation],
-    padding: { top: padding, left: padding, bottom: padding, right: padding },
+    padding: { top: vertical, left: horizontal, bottom: vertical, right: horizontal },
   };
 }
 
 export function sizeOf(shape: Shape): number {
   return shape.reduce((a, b) => a * b);
+}
+
+/** [batch, rows, columns] to [batch, columns, rows] */
+export function transposed(
+  data: Float32Array,
+  batch: number,
+  rows: number,
+  columns: number,
+): Float32Array {
+  const result = new Float32Array(data.length);
+  let next = 0;
+  for (let n = 0; n < batch; n++) {
+    for (let column = 0; column < columns; column++) {
+      for (let row = 0; row < rows; row++) {
+        result[next++] = data[(n * rows + row) * columns + column] as number;
+      }
+    }
+  }
+  return result;
 }

@@ -24,11 +24,11 @@ export function im2colDriver(maxMacs: number): Driver {
 
 function im2colConv2d(workload: Workload, columns: Float32Array, output: Float32Array): void {
   const { layer, input, filter, bias, outputShape } = workload;
-  const { batch, C, OC, H, W, kernel, groups } = layer;
+  const { batch, C, OC, H, W, KH, KW, groups } = layer;
   const [, , OH, OW] = outputShape;
   const N = OH * OW;
   const M = OC / groups;
-  const K = (C / groups) * kernel * kernel;
+  const K = (C / groups) * KH * KW;
   for (let n = 0; n < batch; n++) {
     for (let g = 0; g < groups; g++) {
       const firstChannel = n * C + (g * C) / groups;
@@ -42,7 +42,7 @@ function im2colConv2d(workload: Workload, columns: Float32Array, output: Float32
 
 /** columns[(c, kh, kw), (oh, ow)] = the input under tap (c, kh, kw) of pixel (oh, ow), or 0. */
 function im2col(
-  { C, H, W, kernel, stride, padding, dilation, groups }: BenchLayer,
+  { C, H, W, KH, KW, stride, padding, dilation, groups }: BenchLayer,
   input: Float32Array,
   OH: number,
   OW: number,
@@ -50,13 +50,13 @@ function im2col(
 ): void {
   let next = 0;
   for (let c = 0; c < C / groups; c++) {
-    for (let kh = 0; kh < kernel; kh++) {
-      for (let kw = 0; kw < kernel; kw++) {
+    for (let kh = 0; kh < KH; kh++) {
+      for (let kw = 0; kw < KW; kw++) {
         for (let oh = 0; oh < OH; oh++) {
-          const h = oh * stride - padding + kh * dilation;
+          const h = oh * stride - padding[0] + kh * dilation;
           const row = (c * H + h) * W;
           for (let ow = 0; ow < OW; ow++) {
-            const w = ow * stride - padding + kw * dilation;
+            const w = ow * stride - padding[1] + kw * dilation;
             const inside = h >= 0 && h < H && w >= 0 && w < W;
             columns[next++] = inside ? (input[row + w] as number) : 0;
           }

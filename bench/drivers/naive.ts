@@ -18,7 +18,7 @@ export function naiveDriver(maxMacs: number): Driver {
 }
 
 function naiveConv2d({ layer, input, filter, bias, outputShape }: Workload, output: Float32Array) {
-  const { C, H, W, kernel, stride, padding, dilation, groups } = layer;
+  const { C, H, W, KH, KW, stride, padding, dilation, groups } = layer;
   const [batch, OC, OH, OW] = outputShape;
   const CG = C / groups;
   const x = input.data;
@@ -31,13 +31,13 @@ function naiveConv2d({ layer, input, filter, bias, outputShape }: Workload, outp
         for (let ow = 0; ow < OW; ow++) {
           let sum = bias[oc] as number;
           for (let c = 0; c < CG; c++) {
-            for (let kh = 0; kh < kernel; kh++) {
-              const h = oh * stride - padding + kh * dilation;
+            for (let kh = 0; kh < KH; kh++) {
+              const h = oh * stride - padding[0] + kh * dilation;
               if (h < 0 || h >= H) continue;
               const inputRow = ((n * C + firstChannel + c) * H + h) * W;
-              const filterRow = ((oc * CG + c) * kernel + kh) * kernel;
-              for (let kw = 0; kw < kernel; kw++) {
-                const w = ow * stride - padding + kw * dilation;
+              const filterRow = ((oc * CG + c) * KH + kh) * KW;
+              for (let kw = 0; kw < KW; kw++) {
+                const w = ow * stride - padding[1] + kw * dilation;
                 if (w < 0 || w >= W) continue;
                 sum += (x[inputRow + w] as number) * (f[filterRow + kw] as number);
               }

@@ -14,17 +14,17 @@ const OPSET = 17;
 
 /** Conv from `x` to `y`, weights and bias inside, every extent fixed. */
 export function onnxModel({ layer, input, filter, bias, outputShape }: Workload): Uint8Array {
-  const { kernel, stride, padding, dilation, groups } = layer;
+  const { KH, KW, stride, padding, dilation, groups } = layer;
   const node = message(
     text(1, 'x'),
     text(1, 'w'),
     text(1, 'b'),
     text(2, 'y'),
     text(4, 'Conv'),
-    bytes(5, intsAttribute('kernel_shape', [kernel, kernel])),
+    bytes(5, intsAttribute('kernel_shape', [KH, KW])),
     bytes(5, intsAttribute('strides', [stride, stride])),
     bytes(5, intsAttribute('dilations', [dilation, dilation])),
-    bytes(5, intsAttribute('pads', [padding, padding, padding, padding])),
+    bytes(5, intsAttribute('pads', [...padding, ...padding])),
     bytes(5, message(text(1, 'group'), varint(3, groups), varint(20, INT))),
   );
   const graph = message(

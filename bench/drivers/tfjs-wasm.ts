@@ -1,4 +1,4 @@
-import type { Workload } from '../workload.js';
+import { transposed, type Workload } from '../workload.js';
 import { type Driver, nhwcOutput } from './driver.js';
 import { loadPeer } from './peers.js';
 
@@ -80,27 +80,21 @@ function convolutionOptions(tf: TensorFlow, workload: Workload, depthwise: boole
   // [OC, C, KH, KW] to [KH, KW, C, OC]; depthwise, [C, 1, KH, KW] to [KH, KW, C, 1].
   const taps = transposed(filter.data, 1, OC * CG, KH * KW);
   const hwio = depthwise ? taps : transposed(taps, KH * KW, OC, CG);
-  const both = [padding, padding] as const;
+  const [vertical, horizontal] = padding;
   return {
     x: tf.tensor4d(pixels, [N, H, W, C]),
     filter: tf.tensor4d(hwio, depthwise ? [KH, KW, OC, 1] : [KH, KW, CG, OC]),
     bias: tf.tensor1d(bias),
     strides: [stride, stride],
     dilations: [dilation, dilation],
-    pad: padding === 0 ? 'valid' : [[0, 0], both, both, [0, 0]],
+    pad:
+      vertical === 0 && horizontal === 0
+        ? 'valid'
+        : [
+            [0, 0],
+            [vertical, vertical],
+            [horizontal, horizontal],
+            [0, 0],
+          ],
   };
-}
-
-/** [batch, rows, columns] to [batch, columns, rows] */
-function transposed(data: Float32Array, batch: number, rows: number, columns: number) {
-  const result = new Float32Array(data.length);
-  let next = 0;
-  for (let n = 0; n < batch; n++) {
-    for (let column = 0; column < columns; column++) {
-      for (let row = 0; row < rows; row++) {
-        result[next++] = data[(n * rows + row) * columns + column] as number;
-      }
-    }
-  }
-  return result;
 }
