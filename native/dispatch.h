@@ -13,6 +13,7 @@ struct Isa {
   bool (*runs_here)();
   const GemmKernel* gemm;
   const DirectKernel* direct;
+  const DirectPixelsKernel* direct_pixels;
   const DepthwiseKernel* depthwise;
   const WinogradKernel* winograd;
 };

@@ -19,17 +19,6 @@ constexpr double kPackPixels = 0.6;
 constexpr double kPackChannels = 1.2;
 constexpr double kPackScattered = 2.5;
 
-// Under a 1×1 filter that skips nothing, an image is one long row: panels then cross its rows.
-Patches flattened(const Patches& patches) {
-  Patches flat = patches;
-  const bool pointwise = patches.kernel_h == 1 && patches.kernel_w == 1 && patches.stride_h == 1 &&
-                         patches.stride_w == 1 && patches.pad_top == 0 && patches.pad_left == 0;
-  if (!pointwise || patches.out_width != patches.width) return flat;
-  flat.width = flat.out_width = patches.height * patches.width;
-  flat.height = 1;
-  return flat;
-}
-
 class GemmAlgorithm final : public Algorithm {
  public:
   constexpr GemmAlgorithm(Lanes lanes, const char* variant)
@@ -90,7 +79,9 @@ class GemmAlgorithm final : public Algorithm {
            float* scratch) const noexcept override {
     Gemm g = shape_of(plan);
     g.filter_packed = packed_weights(plan, tensors.packed, task.group);
-    g.patches = flattened(patches_of(plan.problem, tensors.input, task.image, task.group));
+    g.patches = patches_of(plan.problem, tensors.input, task.image, task.group);
+    // Panels then cross the rows of the image.
+    if (is_pointwise(plan.problem)) g.patches = flattened(g.patches);
     g.destination = destination_of(plan, tensors, task.image, task.group);
     const std::ptrdiff_t unit = unit_of(plan);
     const Range pixels{task.units.begin * unit,

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "pack.h"
 
-#include "kernel/quad.h"
-
 namespace gemmconv {
 namespace {
 
@@ -71,18 +69,8 @@ void pack_channels(const Patches& p, const Piece& piece, std::ptrdiff_t tap, std
     zero_run(dst + c * step, begin);
     zero_run(dst + c * step + end, piece.count - end);
   }
-  std::ptrdiff_t j = begin;
-  for (; j + 4 <= end; j += 4) {
-    std::ptrdiff_t c = 0;
-    for (; c + 4 <= channels; c += 4) {
-      transpose_quads(src + j * pixel_stride + c, pixel_stride, dst + c * step + j, step);
-    }
-    for (; c < channels; ++c)
-      gather_run(dst + c * step + j, src + j * pixel_stride + c, pixel_stride, 4);
-  }
-  for (; j < end; ++j) {
-    for (std::ptrdiff_t c = 0; c < channels; ++c) dst[c * step + j] = src[j * pixel_stride + c];
-  }
+  transpose_runs(dst + begin, step, src + begin * pixel_stride, pixel_stride, end - begin,
+                 channels);
 }
 
 // Cuts pixels into pieces, as many as there is room for; returns how many, and moves `pixel` on.

@@ -6,6 +6,8 @@
 #include <cstddef>
 #include <cstring>
 
+#include "kernel/quad.h"
+
 namespace gemmconv {
 
 struct Range {
@@ -57,6 +59,25 @@ inline void gather_run(float* dst, const float* src, std::ptrdiff_t step, std::p
     return;
   }
   for (std::ptrdiff_t i = 0; i < count; ++i) dst[i] = src[i * step];
+}
+
+// dst[c · dst_stride + i] = src[i · src_stride + c], c < rows and i < count: four by four, what is
+// left over one by one.
+inline void transpose_runs(float* dst, std::ptrdiff_t dst_stride, const float* src,
+                           std::ptrdiff_t src_stride, std::ptrdiff_t count, std::ptrdiff_t rows) {
+  std::ptrdiff_t i = 0;
+  for (; i + 4 <= count; i += 4) {
+    std::ptrdiff_t c = 0;
+    for (; c + 4 <= rows; c += 4) {
+      transpose_quads(src + i * src_stride + c, src_stride, dst + c * dst_stride + i, dst_stride);
+    }
+    for (; c < rows; ++c) {
+      gather_run(dst + c * dst_stride + i, src + i * src_stride + c, src_stride, 4);
+    }
+  }
+  for (; i < count; ++i) {
+    for (std::ptrdiff_t c = 0; c < rows; ++c) dst[c * dst_stride + i] = src[i * src_stride + c];
+  }
 }
 
 }  // namespace gemmconv

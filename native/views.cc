@@ -59,6 +59,18 @@ Patches patches_of(const Conv2dProblem& p, const float* input, std::ptrdiff_t im
           p.pad_left};
 }
 
+bool is_pointwise(const Conv2dProblem& p) {
+  return p.kernel_h == 1 && p.kernel_w == 1 && p.stride_h == 1 && p.stride_w == 1 &&
+         p.out_height == p.height && p.out_width == p.width && !p.is_padded();
+}
+
+Patches flattened(const Patches& patches) {
+  Patches flat = patches;
+  flat.width = flat.out_width = patches.height * patches.width;
+  flat.height = 1;
+  return flat;
+}
+
 Destination destination_of(const Conv2dPlan& plan, const Conv2dTensors& tensors,
                            std::ptrdiff_t image, std::ptrdiff_t group) {
   const Conv2dProblem& p = plan.problem;

@@ -91,6 +91,27 @@ struct DirectKernel {
   void (*tile[kMaxRows][kMaxVectors])(const DirectTile&);
 };
 
+inline constexpr int kMaxPixelVectors = 8;
+
+// One register tile of a convolution with pixels on the lanes: output channels by vectors of
+// neighbouring output pixels. Step k = (c, kh, kw) of the first pixel is at x[taps[k]], those of
+// its neighbours behind it.
+struct DirectPixelsTile {
+  const float* x;
+  const std::ptrdiff_t* taps;
+  const float* w;  // k × rows
+  std::ptrdiff_t k;
+  int valid_lanes;
+  const Output* output;
+};
+
+struct DirectPixelsKernel {
+  int lanes;
+  int mr;
+  int vectors[kMaxRows];  // most vectors a tile of that many rows has, by rows - 1
+  void (*tile[kMaxRows][kMaxPixelVectors])(const DirectPixelsTile&);
+};
+
 // The parts of a Winograd convolution F(t×t, 3×3), a vector of channels at a time. Pixels on their
 // way in or out lie in a strip: rows of pixels, each pixel `lanes` channels.
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Whole convolutions through plan, pack and run, every algorithm by name, against one chain of fmaf
+// Whole convolutions through plan, pack and run, every exact variant, against one chain of fmaf
 // an output. All buffers are exactly as large as they must be, for sanitizers to watch.
 #include "conv2d.h"
 
@@ -39,10 +39,15 @@ Conv2dProblem random_problem(Random& random) {
     p.dilation_w = 1 + random.below(3);
     p.pad_top = random.below(4);
     p.pad_left = random.below(5);
-    p.out_height =
-        out_extent(p.height, p.pad_top + random.below(4), p.kernel_h, p.stride_h, p.dilation_h);
-    p.out_width =
-        out_extent(p.width, p.pad_left + random.below(5), p.kernel_w, p.stride_w, p.dilation_w);
+    const bool pointwise = random.below(4) == 0;
+    if (pointwise) {
+      p.kernel_h = p.kernel_w = p.stride_h = p.stride_w = 1;
+      p.pad_top = p.pad_left = 0;
+    }
+    p.out_height = out_extent(p.height, p.pad_top + (pointwise ? 0 : random.below(4)), p.kernel_h,
+                              p.stride_h, p.dilation_h);
+    p.out_width = out_extent(p.width, p.pad_left + (pointwise ? 0 : random.below(5)), p.kernel_w,
+                             p.stride_w, p.dilation_w);
   } while (p.out_height < 1 || p.out_width < 1);
   p.layout = random.below(2) == 0 ? Layout::nchw : Layout::nhwc;
   p.filter_layout = random.below(2) == 0 ? FilterLayout::oihw : FilterLayout::hwio;
@@ -136,9 +141,9 @@ void check_output(Suite& suite, const Case& c, const std::vector<float>& output,
   }
 }
 
-void check_conv2d(Suite& suite, const Isa& isa, AlgorithmName name, Random& random, int& done) {
+void check_conv2d(Suite& suite, const Isa& isa, Random& random, int& done) {
   Conv2dProblem p = random_problem(random);
-  p.algorithm = name;
+  p.algorithm = AlgorithmName::exact;
   const auto plan = make_plan(p, isa, 1 + static_cast<int>(random.below(3)));
   if (!plan) return;
   ++done;
@@ -158,18 +163,16 @@ void conv2d_tests(Suite& suite) {
   for (int i = 0; i < isa_count(); ++i) {
     const Isa& isa = isa_at(i);
     if (!isa.runs_here()) continue;
-    for (const AlgorithmName name : {AlgorithmName::exact, AlgorithmName::gemm,
-                                     AlgorithmName::direct, AlgorithmName::depthwise}) {
-      suite.test(std::string("conv2d on ") + isa.name + ", algorithm " +
-                     std::to_string(static_cast<int>(name)),
-                 [&] {
-                   Random random(5);
-                   int done = 0;
-                   for (int repeat = 0; repeat < 300; ++repeat) {
-                     check_conv2d(suite, isa, name, random, done);
-                   }
-                   suite.check(done >= 40, "too few problems that it can compute");
-                 });
+    for (const Algorithm* algorithm : algorithms()) {
+      if (!algorithm->is_exact()) continue;
+      suite.test(std::string("conv2d on ") + isa.name + ", " + algorithm->variant(), [&] {
+        use_variant(algorithm->variant());
+        Random random(5);
+        int done = 0;
+        for (int repeat = 0; repeat < 300; ++repeat) check_conv2d(suite, isa, random, done);
+        use_variant("");
+        suite.check(done >= 40, "too few problems that it can compute");
+      });
     }
   }
 }

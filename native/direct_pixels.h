@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: MIT
+// Direct convolution with pixels on the lanes, for few output channels or short sums: every pixel
+// that is loaded serves a panel of output channels from registers. A 1×1 filter that skips nothing
+// reads the image in place, as one long row; others read a strip of it, a padded copy.
+#pragma once
+
+#include <cstddef>
+
+#include "destination.h"
+#include "kernel/kernel.h"
+#include "pack.h"
+
+namespace gemmconv {
+
+struct DirectPixels {
+  const DirectPixelsKernel* kernel;
+  std::ptrdiff_t filters, channels;  // of the group
+  std::ptrdiff_t rows, columns;      // outputs of a strip; in place: 1, and pixels of a tile
+  bool in_place;                     // then `patches` is flattened
+  const float* filter_packed;        // panels, one K block
+  Patches patches;
+  Destination destination;
+
+  Panels filter_panels() const { return {filters, kernel->mr, 1}; }
+  std::ptrdiff_t k() const { return channels * patches.kernel_h * patches.kernel_w; }
+};
+
+// Floats of scratch that `direct_pixels` needs.
+std::ptrdiff_t direct_pixels_scratch(const DirectPixels& direct);
+
+// Computes the filters of a range of filter panels at a range of output rows (in place: of tiles).
+void direct_pixels(const DirectPixels& direct, Range filter_panels, Range units,
+                   float* scratch) noexcept;
+
+}  // namespace gemmconv
