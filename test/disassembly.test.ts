@@ -1,0 +1,176 @@
+import { spawnSync } from 'node:child_process';
+import { readdirSync } from 'node:fs';
+import { basename, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, test } from 'vitest';
+
+// Whether a compiler keeps a tile in registers is not written in the source: another release, or an
+// innocent change of a loop, and it spills, at half the speed. So the inner loops of each kernel's
+// full tile are read as the compiler made them.
+
+const build = fileURLToPath(new URL('../build/CMakeFiles/', import.meta.url));
+const objdumpExists = spawnSync('objdump', ['--version']).error === undefined;
+const canRead = objdumpExists && process.arch === 'x64';
+
+/**
+ * Least share of multiply-adds (of multiplications and additions, without FMA) in the instructions
+ * of a kernel's best loop. What GCC 12 gives, least of all instruction sets, less a tenth; what is
+ * left are loads, broadcasts, addresses and prefetches.
+ */
+const LEAST_SHARE: Readonly<Record<string, number>> = {
+  gemm: 0.43,
+  direct: 0.36,
+  depthwise: 0.34,
+  winograd: 0.45,
+};
+
+/** Kernels whose best loop may read so many addresses from the stack; any other none. */
+const ADDRESSES_ON_STACK: Readonly<Record<string, number>> = { 'avx512 depthwise': 1 };
+
+/** A function template that computes a register tile of so many rows and vectors. */
+interface Tile {
+  readonly name: string;
+  readonly rows: number;
+  readonly vectors: number;
+  readonly code: readonly Instruction[];
+}
+
+interface Instruction {
+  readonly address: number;
+  readonly text: string;
+}
+
+interface Loop {
+  readonly code: readonly Instruction[];
+  readonly share: number;
+}
+
+const isJump = ({ text }: Instruction) => /^j\w+ /.test(text);
+const targetOf = ({ text }: Instruction) => Number.parseInt(text.replace(/^j\w+\s+/, ''), 16);
+const isArithmetic = ({ text }: Instruction) => /^(vfn?m(add|sub)\d+ps|mulps|addps) /.test(text);
+const usesVectors = ({ text }: Instruction) => /%[xyz]mm\d/.test(text);
+
+/** Reads or writes memory of its own frame. %rbp is its base only where code sets it up as such. */
+function usesStack(instruction: Instruction, frame: RegExp): boolean {
+  return frame.test(instruction.text) && !instruction.text.startsWith('lea');
+}
+
+function frameOf({ code }: Tile): RegExp {
+  const hasBase = code.some(({ text }) => /^mov\s+%rsp,%rbp$/.test(text));
+  return hasBase ? /\((%rsp|%rbp)/ : /\(%rsp/;
+}
+
+/** The tile functions of an object, each template at its largest. */
+function tilesOf(object: string): Tile[] {
+  const run = spawnSync('objdump', ['-d', '-C', '--no-show-raw-insn', object], {
+    encoding: 'utf8',
+    maxBuffer: 2 ** 28,
+  });
+  expect(run.status, run.stderr).toBe(0);
+  const largest = new Map<string, Tile>();
+  for (const section of run.stdout.split('\n\n')) {
+    const head = /^[0-9a-f]+ <.*?(\w+)<(\d+), (\d+)(.*?)>\(.*>:$/m.exec(section);
+    if (head === null) continue;
+    const [, template = '', rows, vectors, rest = ''] = head;
+    const tile: Tile = {
+      name: `${template}<${rows}, ${vectors}${rest}>`,
+      rows: Number(rows),
+      vectors: Number(vectors),
+      code: [...section.matchAll(/^\s*([0-9a-f]+):\s+(.*?)\s*$/gm)].map(([, address, text]) => ({
+        address: Number.parseInt(address ?? '', 16),
+        text: text ?? '',
+      })),
+    };
+    const key = template + rest;
+    const known = largest.get(key);
+    const sizeOf = (one: Tile) => one.rows * one.vectors;
+    if (known === undefined || sizeOf(tile) > sizeOf(known)) largest.set(key, tile);
+  }
+  return [...largest.values()];
+}
+
+/** The innermost loops that compute at least one step of the whole tile. */
+function hotLoops(tile: Tile, isa: string): Loop[] {
+  const step = tile.rows * tile.vectors * (isa === 'baseline' ? 2 : 1);
+  const loops = loopsOf(tile.code);
+  return loops
+    .filter((loop) => !loops.some((other) => other.size < loop.size && isWithin(other, loop)))
+    .map((loop) => {
+      const code = tile.code.filter((_, index) => loop.has(index));
+      return { code, share: code.filter(isArithmetic).length / code.length };
+    })
+    .filter(({ code }) => code.filter(isArithmetic).length >= step);
+}
+
+/**
+ * Natural loops, as sets of indices: what leads to a jump back without passing the jump's target. (A
+ * range of addresses would not do: compilers put other code between.)
+ */
+function loopsOf(code: readonly Instruction[]): Set<number>[] {
+  const indexOf = new Map(code.map(({ address }, index) => [address, index]));
+  const before = code.map((_, index) =>
+    index > 0 && !/^(jmp|ret)/.test(code[index - 1]?.text ?? '') ? [index - 1] : [],
+  );
+  const jumps = code.flatMap((one, from) => {
+    const to = isJump(one) ? indexOf.get(targetOf(one)) : undefined;
+    return to === undefined ? [] : [{ from, to }];
+  });
+  for (const { from, to } of jumps) before[to]?.push(from);
+  return jumps
+    .filter(({ from, to }) => to <= from)
+    .map(({ from, to }) => {
+      const loop = new Set([to]);
+      const open = [from];
+      for (let index = open.pop(); index !== undefined; index = open.pop()) {
+        if (loop.has(index)) continue;
+        loop.add(index);
+        open.push(...(before[index] ?? []));
+      }
+      return loop;
+    })
+    .filter((loop) => !loop.has(0));
+}
+
+function isWithin(inner: ReadonlySet<number>, outer: ReadonlySet<number>): boolean {
+  return [...inner].every((index) => outer.has(index));
+}
+
+function listing(code: readonly Instruction[]): string {
+  return code.map(({ text }) => text).join('\n');
+}
+
+const objects = canRead
+  ? readdirSync(build, { recursive: true, encoding: 'utf8' })
+      .filter((path) => /gemmconv_kernel_\w+\.dir.*_kernel\.cc\.o$/.test(path))
+      .sort()
+      .map((path) => ({
+        path: join(build, path),
+        isa: /gemmconv_kernel_(\w+)\.dir/.exec(path)?.[1] ?? '',
+        kernel: basename(path).replace('_kernel.cc.o', ''),
+      }))
+  : [];
+
+describe.skipIf(!canRead)('inner loops', () => {
+  test('there are kernel objects', () => expect(objects).not.toEqual([]));
+
+  test.each(objects)('$isa $kernel', ({ path, isa, kernel }) => {
+    const tiles = tilesOf(path);
+    expect(tiles).not.toEqual([]);
+    for (const tile of tiles) {
+      const frame = frameOf(tile);
+      const loops = hotLoops(tile, isa).sort((a, b) => b.share - a.share);
+      const [best] = loops;
+      if (best === undefined) throw new Error(`${tile.name} has no loop over its tile`);
+      // A loop that also tests for borders may keep addresses on the stack, but no sums.
+      for (const { code } of loops) {
+        const spills = code.filter((one) => usesVectors(one) && usesStack(one, frame));
+        expect(listing(spills), `${tile.name} spills vectors`).toBe('');
+      }
+      const traffic = best.code.filter((one) => usesStack(one, frame));
+      const allowed = ADDRESSES_ON_STACK[`${isa} ${kernel}`] ?? 0;
+      expect(traffic.length, `${tile.name}: ${listing(traffic)}`).toBeLessThanOrEqual(allowed);
+      const least = LEAST_SHARE[kernel] ?? 0;
+      expect(best.share, `${tile.name}\n${listing(best.code)}`).toBeGreaterThan(least);
+    }
+  });
+});
