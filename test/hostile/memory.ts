@@ -1,0 +1,214 @@
+import { runInNewContext } from 'node:vm';
+import { MessageChannel } from 'node:worker_threads';
+
+/** Every sort of memory that a Float32Array may lie in. */
+export const MEMORY_KINDS = [
+  'own',
+  'view',
+  'resizable',
+  'tracking',
+  'shared',
+  'growable',
+  'wasm',
+  'subclass',
+  'realm',
+  'pool',
+] as const;
+export type MemoryKind = (typeof MEMORY_KINDS)[number];
+
+/** What an unkind caller does to it. Those that a kind of memory does not allow have no effect. */
+export const ACTS = ['fill', 'transfer', 'post', 'shrink', 'empty', 'grow', 'renew'] as const;
+export type Act = (typeof ACTS)[number];
+
+/** What Node has and the ES2023 typings lack. */
+interface ResizableBuffer extends ArrayBuffer {
+  readonly maxByteLength: number;
+  resize(bytes: number): void;
+}
+interface GrowableBuffer extends SharedArrayBuffer {
+  readonly maxByteLength: number;
+  grow(bytes: number): void;
+}
+type Sized<T> = new (bytes: number, options: { maxByteLength: number }) => T;
+const Resizable = ArrayBuffer as unknown as Sized<ResizableBuffer>;
+const Growable = SharedArrayBuffer as unknown as Sized<GrowableBuffer>;
+
+interface WasmMemory {
+  readonly buffer: ArrayBuffer;
+  grow(pages: number): number;
+}
+const { WebAssembly } = globalThis as unknown as {
+  readonly WebAssembly: {
+    readonly Memory: new (pages: { initial: number; maximum: number }) => WasmMemory;
+  };
+};
+
+/** Answers for itself, wrongly: the library must not ask. */
+class Liar extends Float32Array {
+  static get [Symbol.species](): typeof Float32Array {
+    throw new Error('Symbol.species was asked');
+  }
+  override get length(): number {
+    return 2 ** 33;
+  }
+  override get buffer(): ArrayBuffer {
+    return new ArrayBuffer(4);
+  }
+  override get byteOffset(): number {
+    return 4;
+  }
+}
+
+const GUARD_FLOATS = 21; // odd, so that the view is not aligned to anything but a float
+const PAGE = 65536;
+const PATTERN = 0xa5;
+
+/** Some floats, and the bytes on both sides of them, which nobody may touch. */
+export class Memory {
+  readonly kind: MemoryKind;
+  readonly data: Float32Array;
+  /** The same memory, through a view that tells the truth. */
+  readonly #honest: Float32Array;
+  readonly #wasm: WasmMemory | null;
+  readonly #guards: readonly Uint8Array[];
+
+  constructor(kind: MemoryKind, values: Float32Array) {
+    const bytes = values.byteLength;
+    const guard = 4 * GUARD_FLOATS;
+    const guarded = bytes + 2 * guard;
+    this.kind = kind;
+    this.#wasm =
+      kind === 'wasm'
+        ? new WebAssembly.Memory({ initial: Math.ceil(guarded / PAGE), maximum: 4096 })
+        : null;
+    const within = (buffer: ArrayBufferLike) => new Float32Array(buffer, guard, values.length);
+    const make: Record<MemoryKind, () => Float32Array> = {
+      own: () => new Float32Array(values.length),
+      subclass: () => new Float32Array(values.length),
+      realm: () => runInNewContext(`new Float32Array(${values.length})`),
+      view: () => within(new ArrayBuffer(guarded)),
+      shared: () => within(new SharedArrayBuffer(guarded)),
+      resizable: () => within(new Resizable(guarded, { maxByteLength: 2 * guarded })),
+      tracking: () => new Float32Array(new Resizable(bytes, { maxByteLength: 2 * bytes + 64 })),
+      growable: () => new Float32Array(new Growable(bytes, { maxByteLength: 2 * bytes + 64 })),
+      wasm: () => within(this.#wasm?.buffer ?? new ArrayBuffer(guarded)),
+      pool: () => fromPool(values.length),
+    };
+    this.#honest = make[kind]();
+    this.data = kind === 'subclass' ? new Liar(this.#honest.buffer as ArrayBuffer) : this.#honest;
+    this.#guards = ['view', 'shared', 'resizable', 'wasm'].includes(kind)
+      ? [0, guard + bytes].map((at) => new Uint8Array(this.#honest.buffer, at, guard).fill(PATTERN))
+      : [];
+    this.#honest.set(values);
+  }
+
+  /** As of now; empty when the memory is gone. */
+  get length(): number {
+    return lengthOf(this.#honest);
+  }
+
+  /** A copy of the values as of now. */
+  values(): Float32Array {
+    const copy = new Float32Array(this.length);
+    if (copy.length > 0) copy.set(this.#honest);
+    return copy;
+  }
+
+  guardsHold(): boolean {
+    // By index, because the methods and iterators of a detached array throw; and its elements are
+    // undefined, though Node 20, once it has compiled this loop, still tells its old length.
+    for (const bytes of this.#guards) {
+      for (let i = 0; i < bytes.length; i++) if ((bytes[i] ?? PATTERN) !== PATTERN) return false;
+    }
+    return true;
+  }
+
+  suffer(act: Act): void {
+    this.#undergo(act);
+    for (const bytes of this.#guards) for (let i = 0; i < bytes.length; i++) bytes[i] = PATTERN;
+  }
+
+  #undergo(act: Act): void {
+    const buffer = this.#honest.buffer;
+    const bytes = buffer.byteLength;
+    switch (act) {
+      case 'fill':
+        if (this.length > 0) this.#honest.fill(Number.NaN);
+        return;
+      case 'transfer':
+        transfer(buffer, (list) => structuredClone(buffer, { transfer: list }));
+        return;
+      case 'post': {
+        const { port1, port2 } = new MessageChannel();
+        transfer(buffer, (list) => port1.postMessage(buffer, list));
+        port1.close();
+        port2.close();
+        return;
+      }
+      case 'grow':
+        if (this.#wasm !== null) this.#wasm.grow(1);
+        if (this.kind === 'growable') grow(buffer as GrowableBuffer);
+        resize(buffer, 2 * bytes);
+        return;
+      case 'renew':
+        resize(buffer, 0);
+        resize(buffer, bytes);
+        return;
+      case 'shrink':
+        resize(buffer, Math.floor(bytes / 8) * 4);
+        return;
+      case 'empty':
+        resize(buffer, 0);
+    }
+  }
+}
+
+/** Arrays that merely happen to be near: freed memory, reused. */
+export class Bystanders {
+  readonly #arrays: Uint8Array[] = [];
+
+  settle(bytes: number): void {
+    for (let i = 0; i < 3; i++) this.#arrays.push(new Uint8Array(bytes).fill(PATTERN));
+  }
+
+  unharmed(): boolean {
+    const words = (bytes: Uint8Array) => Buffer.from(bytes.buffer);
+    return this.#arrays.every((bytes) => words(bytes).equals(Buffer.alloc(bytes.length, PATTERN)));
+  }
+}
+
+const lengthGetter = Object.getOwnPropertyDescriptor(
+  Object.getPrototypeOf(Uint8Array.prototype),
+  'length',
+)?.get as (this: Float32Array) => number;
+
+function lengthOf(data: Float32Array): number {
+  return lengthGetter.call(data);
+}
+
+/** A view of the pool that small Buffers share; Node refuses to transfer it. */
+function fromPool(length: number): Float32Array {
+  const bytes = Buffer.allocUnsafe(4 * length + 4);
+  const offset = Math.ceil(bytes.byteOffset / 4) * 4;
+  return new Float32Array(bytes.buffer, offset, length);
+}
+
+function transfer(buffer: ArrayBufferLike, send: (list: ArrayBuffer[]) => void): void {
+  if (buffer instanceof SharedArrayBuffer) return;
+  try {
+    send([buffer as ArrayBuffer]);
+  } catch (error) {
+    if ((error as Error).name !== 'DataCloneError') throw error;
+  }
+}
+
+function resize(buffer: ArrayBufferLike, bytes: number): void {
+  if (!('resizable' in buffer) || !buffer.resizable) return;
+  const resizable = buffer as unknown as ResizableBuffer;
+  if (resizable.maxByteLength === 0) return; // detached
+  resizable.resize(Math.min(bytes, resizable.maxByteLength));
+}
+
+function grow(buffer: GrowableBuffer): void {
+  buffer.grow(buffer.maxByteLength);
+}
