@@ -144,10 +144,35 @@ void store_columns(const float* values, int rows, int columns, int valid, const 
   store_from_memory(values, rows, columns, valid, out);
 }
 
-// Adds the bias and finishes the tile, in registers where it can: a clamp without a residual
-// always, with one where the outputs of a row are whole vectors of neighbours.
+// Row by row, so that the stores of the first rows drain while the last are finished; 4 % of a
+// short sum (3×3 over three channels, Zen 4).
 template <int R, int V>
-[[gnu::always_inline]] inline void finish(Vec (&acc)[R][V], int valid, const Output& out) {
+[[gnu::always_inline]] inline void finish_rows(const Vec (&acc)[R][V], const Output& out) {
+  // Copies: a store may alias `out`, which would be read again for every vector.
+  float* c = out.c;
+  const float* add = out.add;
+  const float* const bias = out.bias;
+  const std::ptrdiff_t row_stride = out.row_stride;
+  const bool bias_on_lanes = out.bias_on_lanes;
+  const Vec min = broadcast(out.epilogue.min);
+  const Vec max = broadcast(out.epilogue.max);
+  GEMMCONV_UNROLL
+  for (int r = 0; r < R; ++r) {
+    GEMMCONV_UNROLL
+    for (int v = 0; v < V; ++v) {
+      Vec y = acc[r][v] + (bias_on_lanes ? load(bias + v * kLanes) : broadcast(bias[r]));
+      if (add != nullptr) y += load(add + v * kLanes);
+      store(c + v * kLanes, clamp(y, min, max));
+    }
+    c += row_stride;
+    if (add != nullptr) add += row_stride;
+  }
+}
+
+// Bias, and a clamp if asked for, on the way to memory.
+template <int R, int V>
+[[gnu::always_inline]] inline void finish_into(float* values, Vec (&acc)[R][V], bool clamps,
+                                               const Output& out) {
   GEMMCONV_UNROLL
   for (int r = 0; r < R; ++r) {
     GEMMCONV_UNROLL
@@ -155,28 +180,34 @@ template <int R, int V>
       acc[r][v] += out.bias_on_lanes ? load(out.bias + v * kLanes) : broadcast(out.bias[r]);
     }
   }
-  const bool whole = out.lane_stride == 1 && valid == V * kLanes;
-  const bool in_registers = is_clamp(out.epilogue) && (whole || out.add == nullptr);
-  if (in_registers) {
+  if (clamps) {
     const Vec min = broadcast(out.epilogue.min);
     const Vec max = broadcast(out.epilogue.max);
     GEMMCONV_UNROLL
     for (int r = 0; r < R; ++r) {
       GEMMCONV_UNROLL
-      for (int v = 0; v < V; ++v) {
-        if (out.add != nullptr) acc[r][v] += load(out.add + r * out.row_stride + v * kLanes);
-        acc[r][v] = clamp(acc[r][v], min, max);
-        if (whole) store(out.c + r * out.row_stride + v * kLanes, acc[r][v]);
-      }
+      for (int v = 0; v < V; ++v) acc[r][v] = clamp(acc[r][v], min, max);
     }
-    if (whole) return;
   }
-  alignas(64) float values[R * V * kLanes];
   GEMMCONV_UNROLL
   for (int r = 0; r < R; ++r) {
     GEMMCONV_UNROLL
     for (int v = 0; v < V; ++v) store(values + (r * V + v) * kLanes, acc[r][v]);
   }
+}
+
+// Adds the bias and finishes the tile, in registers where it can: a clamp always where the outputs
+// of a row are whole vectors of neighbours, elsewhere one without a residual.
+template <int R, int V>
+[[gnu::always_inline]] inline void finish(Vec (&acc)[R][V], int valid, const Output& out) {
+  const bool whole = out.lane_stride == 1 && valid == V * kLanes;
+  if (whole && is_clamp(out.epilogue)) {
+    finish_rows(acc, out);
+    return;
+  }
+  alignas(64) float values[R * V * kLanes];
+  const bool in_registers = is_clamp(out.epilogue) && out.add == nullptr;
+  finish_into(values, acc, in_registers, out);
   if (in_registers) {
     store_from_memory(values, R, V * kLanes, valid, out);
   } else {
