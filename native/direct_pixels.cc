@@ -8,12 +8,6 @@
 namespace gemmconv {
 namespace {
 
-// Where tiles read their pixels: the first tap of the strip's or the image's first output.
-struct Source {
-  const float* x;
-  const std::ptrdiff_t* taps;
-};
-
 struct Scratch {
   std::ptrdiff_t* taps;
   float* strip;
@@ -28,76 +22,129 @@ Scratch scratch_of(const DirectPixels& d, float* floats) {
   return {reinterpret_cast<std::ptrdiff_t*>(floats), floats + taps_floats(d)};
 }
 
-// The pixels of one tile, of every panel.
-void tile_of_panels(const DirectPixels& d, Range filter_panels, const Source& source,
-                    std::ptrdiff_t pixel, std::ptrdiff_t width, std::ptrdiff_t valid) {
-  const Panels panels = d.filter_panels();
-  const std::ptrdiff_t k = d.k();
-  for (std::ptrdiff_t i = filter_panels.begin; i < filter_panels.end; ++i) {
-    const Panel panel = panels[i];
-    const Output output = d.destination.tile(Lanes::pixels, panel.begin, pixel);
-    const DirectPixelsTile tile{
-        source.x, source.taps, d.filter_packed + panel.begin * k, k, static_cast<int>(valid),
-        &output};
-    d.kernel->tile[panel.width - 1][width / d.kernel->lanes - 1](tile);
-  }
-}
+// A run of lanes to compute. They are the outputs from `pixel` on; but of every `row` lanes only
+// the first `columns` are outputs.
+struct Run {
+  const float* x;
+  std::ptrdiff_t pixel, lanes, columns, row;
+};
 
-// A run of outputs along a row, cut evenly into tiles of whole vectors.
-void run_of_row(const DirectPixels& d, Range filter_panels, const Source& source,
-                std::ptrdiff_t pixel, std::ptrdiff_t count) {
-  const std::ptrdiff_t lanes = d.kernel->lanes;
-  const std::ptrdiff_t most = d.kernel->vectors[d.filter_panels()[0].width - 1];
-  const Panels tiles{(count + lanes - 1) / lanes, most, 1};
-  for (std::ptrdiff_t i = 0; i < tiles.count(); ++i) {
-    const Panel tile = tiles[i];
-    const std::ptrdiff_t begin = tile.begin * lanes;
-    const std::ptrdiff_t width = tile.width * lanes;
-    tile_of_panels(d, filter_panels, {source.x + begin, source.taps}, pixel + begin, width,
-                   std::min(width, count - begin));
+class Tiles {
+ public:
+  Tiles(const DirectPixels& d, Range filter_panels, const std::ptrdiff_t* taps)
+      : d_(d),
+        panels_(d.filter_panels()),
+        filter_panels_(filter_panels),
+        taps_(taps),
+        k_(d.k()),
+        most_(d.kernel->vectors[panels_[0].width - 1]) {}
+
+  // Cuts a run evenly into tiles of whole vectors.
+  void compute(const Run& run) const {
+    const std::ptrdiff_t lanes = d_.kernel->lanes;
+    std::ptrdiff_t pixel = run.pixel;
+    std::ptrdiff_t column = 0;
+    std::ptrdiff_t width = 0;
+    for (std::ptrdiff_t lane = 0; lane < run.lanes; lane += width, column += width) {
+      while (column >= run.row) column -= run.row;
+      if (column >= run.columns) {
+        lane += run.row - column;
+        column = 0;
+        width = 0;
+        continue;
+      }
+      const std::ptrdiff_t left = (run.lanes - lane + lanes - 1) / lanes;
+      const std::ptrdiff_t tiles = (left + most_ - 1) / most_;
+      width = (left + tiles - 1) / tiles * lanes;
+      const std::ptrdiff_t outputs = outputs_of(run, column, std::min(width, run.lanes - lane));
+      const std::ptrdiff_t first = std::min(outputs, run.columns - column);
+      tile_of_panels(
+          {run.x + lane, taps_, nullptr, k_, static_cast<int>(outputs), static_cast<int>(first),
+           static_cast<int>(run.columns), static_cast<int>(run.row - run.columns), nullptr},
+          pixel, width / lanes);
+      pixel += outputs;
+    }
   }
-}
+
+ private:
+  // Of so many lanes from a column on.
+  static std::ptrdiff_t outputs_of(const Run& run, std::ptrdiff_t column, std::ptrdiff_t lanes) {
+    std::ptrdiff_t outputs = 0;
+    for (std::ptrdiff_t end = column + lanes; column < end; column = 0, end -= run.row) {
+      outputs += std::min(end, run.columns) - column;
+    }
+    return outputs;
+  }
+
+  void tile_of_panels(DirectPixelsTile tile, std::ptrdiff_t pixel, std::ptrdiff_t vectors) const {
+    for (std::ptrdiff_t i = filter_panels_.begin; i < filter_panels_.end; ++i) {
+      const Panel panel = panels_[i];
+      const Output output = d_.destination.tile(Lanes::pixels, panel.begin, pixel);
+      tile.w = d_.filter_packed + panel.begin * k_;
+      tile.output = &output;
+      d_.kernel->tile[panel.width - 1][vectors - 1](tile);
+    }
+  }
+
+  const DirectPixels& d_;
+  const Panels panels_;
+  const Range filter_panels_;
+  const std::ptrdiff_t* const taps_;
+  const std::ptrdiff_t k_, most_;
+};
 
 void rows_of_strips(const DirectPixels& d, Range filter_panels, Range rows,
                     const Scratch& scratch) {
   const std::ptrdiff_t width = d.patches.out_width;
-  const Strip strip(d.patches, d.channels, d.rows, d.columns);
+  const Strip strip(d.strip, d.patches, d.channels, d.rows, d.columns);
+  const std::ptrdiff_t row = strip.row_stride();
+  const Tiles tiles(d, filter_panels, scratch.taps);
   strip.locate_taps(scratch.taps);
+  zero_run(scratch.strip + strip.floats(), d.kernel->lanes);
   for (std::ptrdiff_t oh = rows.begin; oh < rows.end; oh += d.rows) {
+    const std::ptrdiff_t count = std::min(d.rows, rows.end - oh);
     for (std::ptrdiff_t ow = 0; ow < width; ow += d.columns) {
       strip.fill(oh, ow, scratch.strip);
-      for (std::ptrdiff_t i = 0; i < std::min(d.rows, rows.end - oh); ++i) {
-        run_of_row(d, filter_panels, {scratch.strip + i * strip.row_stride(), scratch.taps},
-                   (oh + i) * width + ow, std::min(d.columns, width - ow));
+      const std::ptrdiff_t pixel = oh * width + ow;
+      if (d.runs_on()) {
+        tiles.compute({scratch.strip, pixel, (count - 1) * row + width, width, row});
+        continue;
+      }
+      const std::ptrdiff_t columns = std::min(d.columns, width - ow);
+      for (std::ptrdiff_t i = 0; i < count; ++i) {
+        tiles.compute({scratch.strip + i * row, pixel + i * width, columns, columns, columns});
       }
     }
   }
 }
 
-void tiles_in_place(const DirectPixels& d, Range filter_panels, Range tiles,
+void tiles_in_place(const DirectPixels& d, Range filter_panels, Range units,
                     const Scratch& scratch) {
   const std::ptrdiff_t pixels = d.patches.out_width;
   const std::ptrdiff_t lanes = d.kernel->lanes;
   for (std::ptrdiff_t c = 0; c < d.channels; ++c) scratch.taps[c] = c * d.patches.channel_stride;
-  const Range range{tiles.begin * d.columns, std::min(tiles.end * d.columns, pixels)};
-  const std::ptrdiff_t whole = range.begin + range.size() / lanes * lanes;
-  for (std::ptrdiff_t p = range.begin; p < whole; p += d.columns) {
-    run_of_row(d, filter_panels, {d.patches.image + p, scratch.taps}, p,
-               std::min(d.columns, whole - p));
+  const Tiles tiles(d, filter_panels, scratch.taps);
+  const Range range{units.begin * d.columns, std::min(units.end * d.columns, pixels)};
+  const std::ptrdiff_t whole = range.size() / lanes * lanes;
+  if (whole > 0) {
+    tiles.compute({d.patches.image + range.begin, range.begin, whole, whole, whole});
   }
-  if (whole == range.end) return;
+  const std::ptrdiff_t rest = range.size() - whole;
+  if (rest == 0) return;
   // The last vector would read beyond the image.
-  const Strip strip(d.patches, d.channels, 1, lanes);
-  strip.fill(0, whole, scratch.strip);
+  const Strip strip(d.strip, d.patches, d.channels, 1, lanes);
+  strip.fill(0, range.begin + whole, scratch.strip);
   strip.locate_taps(scratch.taps);
-  run_of_row(d, filter_panels, {scratch.strip, scratch.taps}, whole, range.end - whole);
+  tiles.compute({scratch.strip, range.begin + whole, rest, rest, rest});
 }
 
 }  // namespace
 
 std::ptrdiff_t direct_pixels_scratch(const DirectPixels& d) {
-  return taps_floats(d) +
-         Strip(d.patches, d.channels, d.rows, d.in_place ? d.kernel->lanes : d.columns).floats();
+  const Strip strip(d.strip, d.patches, d.channels, d.rows,
+                    d.in_place ? d.kernel->lanes : d.columns);
+  // The last row's last vector reads beyond the strip where rows are not whole vectors.
+  return taps_floats(d) + strip.floats() + d.kernel->lanes;
 }
 
 void direct_pixels(const DirectPixels& d, Range filter_panels, Range units,

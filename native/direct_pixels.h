@@ -14,15 +14,19 @@ namespace gemmconv {
 
 struct DirectPixels {
   const DirectPixelsKernel* kernel;
+  const StripKernel* strip;
   std::ptrdiff_t filters, channels;  // of the group
-  std::ptrdiff_t rows, columns;      // outputs of a strip; in place: 1, and pixels of a tile
   bool in_place;                     // then `patches` is flattened
-  const float* filter_packed;        // panels, one K block
+  // Outputs of a strip (in place: of a tile). Columns are whole vectors, or all those of the image,
+  // and then tiles run on from row to row.
+  std::ptrdiff_t rows, columns;
+  const float* filter_packed;  // panels, one K block
   Patches patches;
   Destination destination;
 
   Panels filter_panels() const { return {filters, kernel->mr, 1}; }
   std::ptrdiff_t k() const { return channels * patches.kernel_h * patches.kernel_w; }
+  bool runs_on() const { return columns % kernel->lanes != 0; }
 };
 
 // Floats of scratch that `direct_pixels` needs.

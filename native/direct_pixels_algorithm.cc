@@ -13,15 +13,16 @@
 namespace gemmconv {
 namespace {
 
-// Loading a vector of pixels, which most often crosses cache lines.
-constexpr double kLoadPixels = 2.0;
-// Calling and finishing a tile, besides storing its outputs.
+// Calling a tile, and finishing what is not whole vectors of outputs: a tile each, and an output.
 constexpr double kTile = 40.0;
+constexpr double kFinishInMemory = 0.4;
 // Copying one float of the image: neighbours by vectors, others one by one, or by blocks of them
 // where channels are neighbours.
 constexpr double kCopyPixels = 0.6;
 constexpr double kCopyChannels = 1.2;
 constexpr double kCopyScattered = 2.0;
+// Fewer independent sums than this leave the multiply-add units waiting (cost.cc).
+constexpr double kChainsInFlight = 8.0;
 // The narrowest strip must not be larger than this, in floats (L2 of a small core), at this width.
 constexpr std::ptrdiff_t kStripMost = std::ptrdiff_t{1} << 16;
 constexpr std::ptrdiff_t kStripWidth = 128;
@@ -40,34 +41,39 @@ class DirectPixelsAlgorithm final : public Algorithm {
 
   bool can_compute(const Conv2dProblem& p) const override {
     if (p.group_channels() == 0 || (p.fragile && p.is_padded())) return false;
-    return Strip(patches_of(p, nullptr, 0, 0), p.group_channels(), 1, kStripWidth).floats() <=
-           kStripMost;
+    return Strip(nullptr, patches_of(p, nullptr, 0, 0), p.group_channels(), 1, kStripWidth)
+               .floats() <= kStripMost;
   }
 
   void block(Conv2dPlan& plan) const override {
     const Conv2dProblem& p = plan.problem;
-    plan.lanes = Lanes::pixels;
     const DirectPixelsKernel& kernel = *plan.isa->direct_pixels;
     const Panels panels{p.group_filters(), kernel.mr, 1};
     const std::ptrdiff_t tile = kernel.vectors[panels[0].width - 1] * kernel.lanes;
+    plan.lanes = Lanes::pixels;
     plan.filter_panels = panels.count();
     plan.blocks = {panels[0].width, p.k(), tile};
     if (reads_in_place(p)) {
       plan.units = plan.units_a_block = (p.pixels() + tile - 1) / tile;
       return;
     }
-    // A quarter of L2 holds the strip: as many whole rows as fit, or tiles of one row.
-    const Patches patches = patches_of(p, nullptr, 0, 0);
-    const auto most = static_cast<std::ptrdiff_t>(cache_sizes().l2 / 4 / sizeof(float));
-    const auto floats = [&](std::ptrdiff_t rows, std::ptrdiff_t columns) {
-      return Strip(patches, p.group_channels(), rows, columns).floats();
+    const auto strip = [&](std::ptrdiff_t rows, std::ptrdiff_t columns) {
+      return Strip(nullptr, patches_of(p, nullptr, 0, 0), p.group_channels(), rows, columns);
     };
-    plan.blocks.nc = round_up(p.out_width, kernel.lanes);
-    while (plan.blocks.nc > tile && floats(1, plan.blocks.nc) > most) {
+    const std::ptrdiff_t whole = round_up(p.out_width, kernel.lanes);
+    const std::ptrdiff_t run =
+        (p.out_height - 1) * strip(1, p.out_width).row_stride() + p.out_width;
+    const double outputs = static_cast<double>(p.pixels() * p.group_filters());
+    const double rows = static_cast<double>(p.out_height) * run_cost(plan, whole);
+    const double one_run = run_cost(plan, run) + kFinishInMemory * outputs;
+    plan.blocks.nc = one_run < rows ? p.out_width : whole;
+    // A quarter of L2 holds the strip: as many whole rows as fit, or tiles of one row.
+    const auto most = static_cast<std::ptrdiff_t>(cache_sizes().l2 / 4 / sizeof(float));
+    while (plan.blocks.nc > tile && strip(1, plan.blocks.nc).floats() > most) {
       plan.blocks.nc = round_up(plan.blocks.nc / 2, tile);
     }
-    const std::ptrdiff_t one = floats(1, plan.blocks.nc);
-    const std::ptrdiff_t more = floats(2, plan.blocks.nc) - one;
+    const std::ptrdiff_t one = strip(1, plan.blocks.nc).floats();
+    const std::ptrdiff_t more = strip(2, plan.blocks.nc).floats() - one;
     plan.units = p.out_height;
     plan.units_a_block = std::clamp<std::ptrdiff_t>(1 + (most - one) / more, 1, plan.units);
   }
@@ -75,28 +81,23 @@ class DirectPixelsAlgorithm final : public Algorithm {
   double cost(const Conv2dPlan& plan) const override {
     const Conv2dProblem& p = plan.problem;
     const DirectPixels d = shape_of(plan);
-    const Panels filters = d.filter_panels();
-    const std::ptrdiff_t lanes = d.kernel->lanes;
-    const std::ptrdiff_t run = d.in_place ? p.pixels() : std::min(p.out_width, plan.blocks.nc);
-    const double runs = static_cast<double>(p.pixels()) / static_cast<double>(run);
-    const Panels tiles{(run + lanes - 1) / lanes, d.kernel->vectors[filters[0].width - 1], 1};
-    const double rows =
-        static_cast<double>(p.group_filters()) / static_cast<double>(filters.count());
-    const double vectors = static_cast<double>(tiles.extent()) / static_cast<double>(tiles.count());
-    const double step = std::max({rows * vectors, rows + kLoadPixels * vectors, 8.0});
-    const double tile = static_cast<double>(p.k()) * step + kTile;
-    double copied = 0;
-    if (!d.in_place) {
-      const double move = p.layout == Layout::nhwc ? kCopyChannels
-                          : p.stride_w == 1        ? kCopyPixels
-                                                   : kCopyScattered;
-      const Strip strip(d.patches, d.channels, d.rows, d.columns);
-      const double strips = static_cast<double>((p.out_height + d.rows - 1) / d.rows *
-                                                ((p.out_width + d.columns - 1) / d.columns));
-      copied = strips * static_cast<double>(strip.floats()) * move;
+    if (d.in_place) return run_cost(plan, p.pixels()) + store_cost(p, plan.lanes);
+    const Strip strip(d.strip, d.patches, d.channels, d.rows, d.columns);
+    const std::ptrdiff_t down = (p.out_height + d.rows - 1) / d.rows;
+    const std::ptrdiff_t across = (p.out_width + d.columns - 1) / d.columns;
+    const double move = p.layout == Layout::nhwc && p.channels > 1 ? kCopyChannels
+                        : p.stride_w <= 2                          ? kCopyPixels
+                                                                   : kCopyScattered;
+    const double copy = static_cast<double>(down * across * strip.floats()) * move;
+    double compute;
+    if (d.runs_on()) {
+      compute = run_cost(plan, p.out_height * strip.row_stride()) +
+                kFinishInMemory * static_cast<double>(p.pixels() * p.group_filters());
+    } else {
+      compute = static_cast<double>(p.out_height * across) *
+                run_cost(plan, std::min(d.columns, p.out_width));
     }
-    return runs * static_cast<double>(tiles.count() * filters.count()) * tile + copied +
-           store_cost(p, plan.lanes);
+    return compute + copy + store_cost(p, plan.lanes);
   }
 
   std::ptrdiff_t scratch(const Conv2dPlan& plan) const override {
@@ -129,14 +130,31 @@ class DirectPixelsAlgorithm final : public Algorithm {
     const Conv2dProblem& p = plan.problem;
     const bool in_place = reads_in_place(p);
     return {plan.isa->direct_pixels,
+            plan.isa->strip,
             p.group_filters(),
             p.group_channels(),
+            in_place,
             in_place ? 1 : plan.units_a_block,
             plan.blocks.nc,
-            in_place,
             nullptr,
             patches_of(p, nullptr, 0, 0),
             {}};
+  }
+
+  // All panels at a run of neighbouring pixels.
+  static double run_cost(const Conv2dPlan& plan, std::ptrdiff_t pixels) {
+    const DirectPixelsKernel& kernel = *plan.isa->direct_pixels;
+    const Panels panels{plan.problem.group_filters(), kernel.mr, 1};
+    const std::ptrdiff_t vectors = (pixels + kernel.lanes - 1) / kernel.lanes;
+    const std::ptrdiff_t most = kernel.vectors[panels[0].width - 1];
+    const std::ptrdiff_t tiles = (vectors + most - 1) / most;
+    const double r = static_cast<double>(panels.extent()) / static_cast<double>(panels.count());
+    const double v = static_cast<double>(vectors) / static_cast<double>(tiles);
+    // Most loads of pixels are unaligned, and those that cross a cache line count twice.
+    const double load = 1.0 + static_cast<double>(kernel.lanes) / 16.0;
+    const double step = std::max({r * v, r + load * v, kChainsInFlight});
+    return static_cast<double>(tiles * panels.count()) *
+           (static_cast<double>(plan.problem.k()) * step + kTile);
   }
 };
 

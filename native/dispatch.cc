@@ -12,6 +12,7 @@ namespace baseline {
 extern const GemmKernel gemm_kernel;
 extern const DirectKernel direct_kernel;
 extern const DirectPixelsKernel direct_pixels_kernel;
+extern const StripKernel strip_kernel;
 extern const DepthwiseKernel depthwise_kernel;
 extern const WinogradKernel winograd_kernel;
 }  // namespace baseline
@@ -21,6 +22,7 @@ namespace avx2 {
 extern const GemmKernel gemm_kernel;
 extern const DirectKernel direct_kernel;
 extern const DirectPixelsKernel direct_pixels_kernel;
+extern const StripKernel strip_kernel;
 extern const DepthwiseKernel depthwise_kernel;
 extern const WinogradKernel winograd_kernel;
 }  // namespace avx2
@@ -28,6 +30,7 @@ namespace avx512 {
 extern const GemmKernel gemm_kernel;
 extern const DirectKernel direct_kernel;
 extern const DirectPixelsKernel direct_pixels_kernel;
+extern const StripKernel strip_kernel;
 extern const DepthwiseKernel depthwise_kernel;
 extern const WinogradKernel winograd_kernel;
 }  // namespace avx512
@@ -40,12 +43,15 @@ bool always() { return true; }
 // Best last.
 const Isa kIsas[] = {
     {"baseline", always, &baseline::gemm_kernel, &baseline::direct_kernel,
-     &baseline::direct_pixels_kernel, &baseline::depthwise_kernel, &baseline::winograd_kernel},
+     &baseline::direct_pixels_kernel, &baseline::strip_kernel, &baseline::depthwise_kernel,
+     &baseline::winograd_kernel},
 #if defined(__x86_64__)
     {"avx2", cpu_has_avx2_fma, &avx2::gemm_kernel, &avx2::direct_kernel,
-     &avx2::direct_pixels_kernel, &avx2::depthwise_kernel, &avx2::winograd_kernel},
+     &avx2::direct_pixels_kernel, &avx2::strip_kernel, &avx2::depthwise_kernel,
+     &avx2::winograd_kernel},
     {"avx512", cpu_has_avx512f, &avx512::gemm_kernel, &avx512::direct_kernel,
-     &avx512::direct_pixels_kernel, &avx512::depthwise_kernel, &avx512::winograd_kernel},
+     &avx512::direct_pixels_kernel, &avx512::strip_kernel, &avx512::depthwise_kernel,
+     &avx512::winograd_kernel},
 #endif
 };
 

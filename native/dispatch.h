@@ -14,6 +14,7 @@ struct Isa {
   const GemmKernel* gemm;
   const DirectKernel* direct;
   const DirectPixelsKernel* direct_pixels;
+  const StripKernel* strip;
   const DepthwiseKernel* depthwise;
   const WinogradKernel* winograd;
 };

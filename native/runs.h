@@ -30,11 +30,22 @@ inline Range inside(std::ptrdiff_t start, std::ptrdiff_t step, std::ptrdiff_t ex
   return {std::min(steps_until(start, step, 0, count), end), end};
 }
 
+// A call to memset or memcpy costs more than these few vectors; the last may overlap its neighbour.
 inline void zero_run(float* dst, std::ptrdiff_t count) {
-  for (std::ptrdiff_t i = 0; i < count; ++i) dst[i] = 0.0f;
+  constexpr std::ptrdiff_t kStep = 4;
+  if (count < kStep) {
+    // Not a loop: compilers make that a call.
+    if (count > 0) dst[0] = 0.0f;
+    if (count > 1) dst[1] = 0.0f;
+    if (count > 2) dst[2] = 0.0f;
+    return;
+  }
+  for (std::ptrdiff_t i = 0; i + kStep <= count; i += kStep) {
+    std::memset(dst + i, 0, kStep * sizeof(float));
+  }
+  std::memset(dst + count - kStep, 0, kStep * sizeof(float));
 }
 
-// A call to memcpy costs more than these few vectors; the last one may overlap its neighbour.
 inline void copy_run(float* dst, const float* src, std::ptrdiff_t count) {
   constexpr std::ptrdiff_t kStep = 4;
   constexpr std::ptrdiff_t kWidest = 32;  // a whole lane panel of AVX-512: worth a loop of its own

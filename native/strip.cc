@@ -3,22 +3,27 @@
 
 namespace gemmconv {
 
-StripAxis::StripAxis(std::ptrdiff_t taps, std::ptrdiff_t stride_, std::ptrdiff_t dilation,
+StripAxis::StripAxis(std::ptrdiff_t taps_, std::ptrdiff_t stride_, std::ptrdiff_t dilation,
                      std::ptrdiff_t outputs)
-    : stride(stride_),
+    : taps(taps_),
+      stride(stride_),
       slots(stride_),
-      length(outputs + (taps - 1) * dilation / stride_),
+      length(outputs + (taps_ - 1) * dilation / stride_),
       slot_step(1),
-      tap_step(dilation) {
+      tap_slots(dilation % stride_),
+      tap_shift(dilation / stride_) {
   if (slots * length <= taps * outputs) return;
   slots = taps;
   length = outputs;
   slot_step = dilation;
-  tap_step = 0;
+  tap_slots = 1;
+  tap_shift = 0;
 }
 
-Strip::Strip(const Patches& p, std::ptrdiff_t channels, std::ptrdiff_t rows, std::ptrdiff_t columns)
-    : patches_(p),
+Strip::Strip(const StripKernel* kernel, const Patches& p, std::ptrdiff_t channels,
+             std::ptrdiff_t rows, std::ptrdiff_t columns)
+    : kernel_(kernel),
+      patches_(p),
       channels_(channels),
       rows_(p.kernel_h, p.stride_h, p.dilation_h, rows),
       columns_(p.kernel_w, p.stride_w, p.dilation_w, columns),
@@ -26,13 +31,13 @@ Strip::Strip(const Patches& p, std::ptrdiff_t channels, std::ptrdiff_t rows, std
 
 void Strip::locate_taps(std::ptrdiff_t* taps) const {
   for (std::ptrdiff_t c = 0; c < channels_; ++c) {
-    for (std::ptrdiff_t kh = 0; kh < patches_.kernel_h; ++kh) {
-      for (std::ptrdiff_t kw = 0; kw < patches_.kernel_w; ++kw) {
-        const std::ptrdiff_t slot = rows_.slot(kh) * columns_.slots + columns_.slot(kw);
-        *taps++ = c * channel_stride_ + (slot * rows_.length + rows_.shift(kh)) * columns_.length +
-                  columns_.shift(kw);
-      }
-    }
+    rows_.for_each_tap([&](std::ptrdiff_t row_slot, std::ptrdiff_t row_shift) {
+      columns_.for_each_tap([&](std::ptrdiff_t column_slot, std::ptrdiff_t column_shift) {
+        const std::ptrdiff_t slot = row_slot * columns_.slots + column_slot;
+        *taps++ = c * channel_stride_ + (slot * rows_.length + row_shift) * columns_.length +
+                  column_shift;
+      });
+    });
   }
 }
 
@@ -43,7 +48,7 @@ void Strip::fill(std::ptrdiff_t oh, std::ptrdiff_t ow, float* strip) const {
     for (std::ptrdiff_t t = 0; t < columns_.slots; ++t) {
       float* line = strip + (s * columns_.slots + t) * rows_.length * columns_.length;
       for (std::ptrdiff_t i = 0; i < rows_.length; ++i) {
-        fill_line(ih + rows_.begin(s) + i * rows_.stride, iw + columns_.begin(t),
+        fill_line(ih + s * rows_.slot_step + i * rows_.stride, iw + t * columns_.slot_step,
                   line + i * columns_.length);
       }
     }
@@ -62,18 +67,18 @@ void Strip::fill_line(std::ptrdiff_t ih, std::ptrdiff_t iw, float* line) const {
   if (!is_empty) {
     src += ih * p.row_stride + (iw + range.begin * p.stride_w) * p.column_stride;
   }
+  const StripLine copy{src,         p.channel_stride, step,
+                       line,        channel_stride_,  channels_,
+                       range.begin, range.size(),     count - range.end};
+  if (p.channel_stride != 1 || p.column_stride == 1) {
+    kernel_->copy_line(copy);
+    return;
+  }
   for (std::ptrdiff_t c = 0; c < channels_; ++c) {
     zero_run(line + c * channel_stride_, range.begin);
     zero_run(line + c * channel_stride_ + range.end, count - range.end);
   }
-  line += range.begin;
-  if (p.channel_stride == 1 && p.column_stride != 1) {
-    transpose_runs(line, channel_stride_, src, step, range.size(), channels_);
-    return;
-  }
-  for (std::ptrdiff_t c = 0; c < channels_; ++c) {
-    gather_run(line + c * channel_stride_, src + c * p.channel_stride, step, range.size());
-  }
+  transpose_runs(line + range.begin, channel_stride_, src, step, range.size(), channels_);
 }
 
 }  // namespace gemmconv

@@ -5,6 +5,7 @@
 
 #include <cstddef>
 
+#include "kernel/kernel.h"
 #include "pack.h"
 
 namespace gemmconv {
@@ -13,24 +14,35 @@ namespace gemmconv {
 // its shift; or one for each tap, where that is less to copy (large dilations, and strides that
 // skip pixels).
 struct StripAxis {
-  std::ptrdiff_t stride, slots, length;  // positions of a slot
-  std::ptrdiff_t slot_step;              // between the first pixels of two slots
-  std::ptrdiff_t tap_step;               // between two taps; 0 where each has a slot
+  std::ptrdiff_t taps, stride;
+  std::ptrdiff_t slots, length;         // slots of so many positions, `stride` apart
+  std::ptrdiff_t slot_step;             // between the first positions of two slots
+  std::ptrdiff_t tap_slots, tap_shift;  // from tap to tap, before it wraps around at `slots`
 
   StripAxis(std::ptrdiff_t taps, std::ptrdiff_t stride, std::ptrdiff_t dilation,
             std::ptrdiff_t outputs);
-  std::ptrdiff_t slot(std::ptrdiff_t tap) const {
-    return tap_step == 0 ? tap : tap * tap_step % stride;
+
+  // Calls visit(slot, shift) for each tap.
+  template <typename Visit>
+  void for_each_tap(Visit visit) const {
+    std::ptrdiff_t slot = 0;
+    std::ptrdiff_t shift = 0;
+    for (std::ptrdiff_t tap = 0; tap < taps; ++tap) {
+      visit(slot, shift);
+      slot += tap_slots;
+      shift += tap_shift;
+      if (slot < slots) continue;
+      slot -= slots;
+      ++shift;
+    }
   }
-  std::ptrdiff_t shift(std::ptrdiff_t tap) const { return tap * tap_step / stride; }
-  std::ptrdiff_t begin(std::ptrdiff_t slot) const { return slot * slot_step; }
 };
 
 class Strip {
  public:
   // For `rows` × `columns` outputs of all channels of the group.
-  Strip(const Patches& patches, std::ptrdiff_t channels, std::ptrdiff_t rows,
-        std::ptrdiff_t columns);
+  Strip(const StripKernel* kernel, const Patches& patches, std::ptrdiff_t channels,
+        std::ptrdiff_t rows, std::ptrdiff_t columns);
 
   std::ptrdiff_t floats() const { return channels_ * channel_stride_; }
   // From a row of outputs to the next; columns are neighbours.
@@ -43,6 +55,7 @@ class Strip {
  private:
   void fill_line(std::ptrdiff_t ih, std::ptrdiff_t iw, float* line) const;
 
+  const StripKernel* kernel_;
   const Patches& patches_;
   std::ptrdiff_t channels_;
   StripAxis rows_, columns_;

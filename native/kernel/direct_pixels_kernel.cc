@@ -17,6 +17,77 @@ constexpr int vectors_of(int rows) {
   return vectors < kMaxPixelVectors ? vectors : kMaxPixelVectors;
 }
 
+// Calls visit(first lane, count, outputs before it) for each run of the tile's lanes.
+template <typename Visit>
+[[gnu::always_inline]] inline void for_each_run(const DirectPixelsTile& t, Visit visit) {
+  int lane = 0;
+  int count = t.first_run;
+  for (int done = 0; done < t.outputs; done += count, lane += count + t.gap, count = t.run) {
+    if (count > t.outputs - done) count = t.outputs - done;
+    visit(lane, count, done);
+  }
+}
+
+// Copies a run of finished outputs. Its last vector may reach beyond it, as far as the outputs of
+// the next runs, `room` in all, will overwrite it.
+[[gnu::always_inline]] inline void store_run(float* c, const float* values, int count, int room) {
+  int i = 0;
+  for (; i < count && i + kLanes <= room; i += kLanes) store(c + i, load(values + i));
+  if (i >= count) return;
+  if (count >= kLanes) {
+    store(c + count - kLanes, load(values + count - kLanes));
+    return;
+  }
+  for (; i < count; ++i) c[i] = values[i];
+}
+
+// values: sums with bias, rows × columns; destroyed.
+[[gnu::noinline]] void finish_runs(const DirectPixelsTile& t, float* values, int rows, int columns,
+                                   bool is_finished) {
+  const Output& out = *t.output;
+  if (!is_finished) {
+    for (int r = 0; r < rows && out.add != nullptr; ++r) {
+      const float* add = out.add + r * out.row_stride;
+      for_each_run(t, [&](int lane, int count, int done) {
+        for (int i = 0; i < count; ++i) {
+          values[r * columns + lane + i] += add[(done + i) * out.lane_stride];
+        }
+      });
+    }
+    for (int i = 0; i < rows * columns; i += kLanes) {
+      store(values + i, activate(load(values + i), out.epilogue));
+    }
+  }
+  if (out.lane_stride == 1) {
+    for_each_run(t, [&](int lane, int count, int done) {
+      for (int r = 0; r < rows; ++r) {
+        store_run(out.c + r * out.row_stride + done, values + r * columns + lane, count,
+                  t.outputs - done);
+      }
+    });
+    return;
+  }
+  for_each_run(t, [&](int lane, int count, int done) {
+    Output run = out;
+    run.c += done * out.lane_stride;
+    store_from_memory(values + lane, rows, columns, count, run);
+  });
+}
+
+template <int R, int V>
+[[gnu::always_inline]] inline void finish_tile(Vec (&acc)[R][V], const DirectPixelsTile& t) {
+  const Output& out = *t.output;
+  if (t.first_run >= V * kLanes && out.lane_stride == 1 && is_clamp(out.epilogue)) {
+    finish_rows(acc, out);
+    return;
+  }
+  // A vector more, which the last run's may reach into.
+  alignas(64) float values[(R * V + 1) * kLanes];
+  const bool clamps = is_clamp(out.epilogue) && out.add == nullptr;
+  finish_into(values, acc, clamps, out);
+  finish_runs(t, values, R, V * kLanes, clamps);
+}
+
 template <int R, int V>
 void tile(const DirectPixelsTile& t) {
   Vec acc[R][V];
@@ -39,7 +110,7 @@ void tile(const DirectPixelsTile& t) {
     }
     w += R;
   }
-  finish<R, V>(acc, t.valid_lanes, *t.output);
+  finish_tile(acc, t);
 }
 
 template <int R, int V>

@@ -101,7 +101,9 @@ struct DirectPixelsTile {
   const std::ptrdiff_t* taps;
   const float* w;  // k × rows
   std::ptrdiff_t k;
-  int valid_lanes;
+  // The outputs, neighbours in memory, lie on runs of lanes: first_run of them, then again and
+  // again, after `gap` lanes that are none (the ends of a padded copy's rows), `run`.
+  int outputs, first_run, run, gap;
   const Output* output;
 };
 
@@ -110,6 +112,21 @@ struct DirectPixelsKernel {
   int mr;
   int vectors[kMaxRows];  // most vectors a tile of that many rows has, by rows - 1
   void (*tile[kMaxRows][kMaxPixelVectors])(const DirectPixelsTile&);
+};
+
+// A line of each channel on its way into a strip (strip.h): zeros, every step-th float of the
+// image, zeros.
+struct StripLine {
+  const float* src;  // the first that is copied
+  std::ptrdiff_t channel_stride, step;
+  float* dst;
+  std::ptrdiff_t dst_channel_stride;
+  std::ptrdiff_t channels;
+  std::ptrdiff_t before, inside, after;
+};
+
+struct StripKernel {
+  void (*copy_line)(const StripLine&);
 };
 
 // The parts of a Winograd convolution F(t×t, 3×3), a vector of channels at a time. Pixels on their
