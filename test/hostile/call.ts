@@ -51,9 +51,11 @@ function drawScript(draw: Draw): Script {
   };
   const present = ROLES.filter((role) => memories[role] !== null);
   const events = Array.from({ length: draw.integer(0, 3) }, (): Event => {
-    const phase = draw.from(isAsync ? PHASES : SYNC_PHASES);
+    // Half of what befalls an asynchronous call does so while it is under way.
+    const phase =
+      isAsync && draw.chance(0.5) ? 'returned' : draw.from(isAsync ? PHASES : SYNC_PHASES);
     if (draw.chance(0.3)) return { phase, what: draw.from(OTHERS) };
-    return { phase, what: draw.from(ACTS), role: draw.from(present) };
+    return { phase, what: draw.from(ACTS), role: draw.chance(0.4) ? 'input' : draw.from(present) };
   });
   return { given, method, isAsync, memories, events };
 }
@@ -211,12 +213,17 @@ export class HostileCall {
 
   #strike(role: Role, act: Act, phase: Phase): void {
     const memory = this.#script.memories[role];
-    if (memory === null || (role === 'out' && this.#settled)) return;
+    if (memory === null || (role === 'out' && this.#isDelivered(phase))) return;
     memory.suffer(act);
     this.#bystanders.settle(4 * sizeOf(this.#script.given.outputShape));
     if (role !== 'out') return;
     this.#look('out');
     if (isAfterStart(phase)) this.#mayFail.push(ARGUMENTS.out);
+  }
+
+  /** An empty output is there before `run` returns. */
+  #isDelivered(phase: Phase): boolean {
+    return this.#settled || (isAfterStart(phase) && sizeOf(this.#script.given.outputShape) === 0);
   }
 
   abort(phase: Phase): void {

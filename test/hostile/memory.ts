@@ -1,5 +1,5 @@
 import { runInNewContext } from 'node:vm';
-import { MessageChannel } from 'node:worker_threads';
+import { MessageChannel, receiveMessageOnPort } from 'node:worker_threads';
 
 /** Every sort of memory that a Float32Array may lie in. */
 export const MEMORY_KINDS = [
@@ -140,7 +140,10 @@ export class Memory {
         return;
       case 'post': {
         const { port1, port2 } = new MessageChannel();
-        transfer(buffer, (list) => port1.postMessage(buffer, list));
+        transfer(buffer, (list) => {
+          port1.postMessage(buffer, list);
+          return receiveMessageOnPort(port2)?.message;
+        });
         port1.close();
         port2.close();
         return;
@@ -193,10 +196,11 @@ function fromPool(length: number): Float32Array {
   return new Float32Array(bytes.buffer, offset, length);
 }
 
-function transfer(buffer: ArrayBufferLike, send: (list: ArrayBuffer[]) => void): void {
+/** The new owner, if Node lets there be one, uses the memory at once. */
+function transfer(buffer: ArrayBufferLike, send: (list: ArrayBuffer[]) => ArrayBufferLike): void {
   if (buffer instanceof SharedArrayBuffer) return;
   try {
-    send([buffer as ArrayBuffer]);
+    new Uint8Array(send([buffer as ArrayBuffer])).fill(0xff);
   } catch (error) {
     if ((error as Error).name !== 'DataCloneError') throw error;
   }

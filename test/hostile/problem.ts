@@ -21,7 +21,7 @@ const NO_PADS = { top: 0, left: 0, bottom: 0, right: 0 };
 
 export function drawGiven(draw: Draw): Given {
   for (;;) {
-    const given = draw.chance(0.2) ? drawLarge(draw) : drawSmall(draw);
+    const given = draw.chance(0.3) ? drawLarge(draw) : drawSmall(draw);
     if (given.outputShape.every((extent, axis) => extent > 0 || axis === 0)) return given;
   }
 }
