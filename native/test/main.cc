@@ -1,13 +1,30 @@
 // SPDX-License-Identifier: MIT
+// native_tests [suite…]: those named, or all.
+#include <algorithm>
+#include <string_view>
+
 #include "check.h"
 
-int main() {
+namespace gemmconv::test {
+namespace {
+
+struct NamedSuite {
+  std::string_view name;
+  void (*run)(Suite&);
+};
+
+constexpr NamedSuite kSuites[] = {
+    {"pack", pack_tests}, {"gemm", gemm_tests},       {"conv2d", conv2d_tests},
+    {"plan", plan_tests}, {"threads", threads_tests}, {"winograd", winograd_tests},
+};
+
+}  // namespace
+}  // namespace gemmconv::test
+
+int main(int count, char** names) {
   gemmconv::test::Suite suite;
-  gemmconv::test::pack_tests(suite);
-  gemmconv::test::gemm_tests(suite);
-  gemmconv::test::conv2d_tests(suite);
-  gemmconv::test::plan_tests(suite);
-  gemmconv::test::threads_tests(suite);
-  gemmconv::test::winograd_tests(suite);
+  for (const auto& [name, run] : gemmconv::test::kSuites) {
+    if (count == 1 || std::find(names + 1, names + count, name) != names + count) run(suite);
+  }
   return suite.failed() == 0 ? 0 : 1;
 }
