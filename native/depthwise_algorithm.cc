@@ -25,11 +25,12 @@ bool pixels_on_lanes(const Conv2dProblem& p) {
 
 class DepthwiseAlgorithm final : public Algorithm {
  public:
-  constexpr DepthwiseAlgorithm() : Algorithm(AlgorithmName::depthwise, "depthwise", "depthwise") {}
+  constexpr DepthwiseAlgorithm()
+      : Algorithm(AlgorithmName::depthwise, "depthwise", "depthwise-pixels") {}
 
   bool can_compute(const Conv2dProblem& p) const override {
     if (p.group_channels() != 1 || (p.fragile && p.is_padded())) return false;
-    if (!pixels_on_lanes(p) && p.group_filters() != 1) return false;
+    if (!pixels_on_lanes(p) && (p.group_filters() != 1 || p.channels >= 16)) return false;
     // The window of a tile is copied whole: under a huge stride or dilation that is mostly what no
     // tap wants, and scratch without bound.
     if (std::max(p.stride_h, p.stride_w) > kStrideMost) return false;

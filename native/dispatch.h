@@ -16,6 +16,7 @@ struct Isa {
   const DirectPixelsKernel* direct_pixels;
   const StripKernel* strip;
   const DepthwiseKernel* depthwise;
+  const DepthwiseChannelsKernel* depthwise_channels;
   const WinogradKernel* winograd;
 };
 

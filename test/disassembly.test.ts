@@ -22,11 +22,23 @@ const LEAST_SHARE: Readonly<Record<string, number>> = {
   direct: 0.36,
   direct_pixels: 0.4,
   depthwise: 0.34,
+  depthwise_channels: 0.36,
   winograd: 0.45,
 };
 
 /** Kernels whose best loop may read so many addresses from the stack; any other none. */
-const ADDRESSES_ON_STACK: Readonly<Record<string, number>> = { 'avx512 depthwise': 1 };
+const ADDRESSES_ON_STACK: Readonly<Record<string, number>> = {
+  'avx512 depthwise': 1,
+  'baseline depthwise_channels': 4,
+  'avx2 depthwise_channels': 8,
+  'avx512 depthwise_channels': 4,
+};
+
+/**
+ * Instructions that put a vector aside, where a loop over a whole filter row of 40 to 80 tests each
+ * column for borders; anywhere else none.
+ */
+const VECTORS_ON_STACK: Readonly<Record<string, number>> = { depthwise_channels: 3 };
 
 /** A function template that computes a register tile of so many rows and vectors. */
 interface Tile {
@@ -166,7 +178,8 @@ describe.skipIf(!canRead)('inner loops', () => {
       // A loop that also tests for borders may keep addresses on the stack, but no sums.
       for (const { code } of loops) {
         const spills = code.filter((one) => usesVectors(one) && usesStack(one, frame));
-        expect(listing(spills), `${tile.name} spills vectors`).toBe('');
+        const few = VECTORS_ON_STACK[kernel] ?? 0;
+        expect(spills.length, `${tile.name} spills ${listing(spills)}`).toBeLessThanOrEqual(few);
       }
       const traffic = best.code.filter((one) => usesStack(one, frame));
       const allowed = ADDRESSES_ON_STACK[`${isa} ${kernel}`] ?? 0;

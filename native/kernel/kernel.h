@@ -207,4 +207,35 @@ struct DepthwiseKernel {
   void (*tile[kMaxRows][kMaxVectors])(const DepthwiseTile&);
 };
 
+// Filters that have depthwise kernels of their own: up to so wide, and windows of which the next is
+// one or two columns further on.
+inline constexpr int kDepthwiseWidths = 4;
+inline constexpr int kDepthwiseSteps = 2;
+
+// One register tile of a depthwise convolution with channels on the lanes, read in place: rows ×
+// pixels outputs. Row i, column j of the image under it is at
+// x[i·tap_row_stride + j·tap_column_stride]; output (r, p) has its first tap in row r·step, column
+// p·step.
+struct DepthwiseChannelsTile {
+  const float* x;
+  std::ptrdiff_t tap_row_stride, tap_column_stride;
+  std::ptrdiff_t kernel_h, kernel_w, step;
+  std::ptrdiff_t rows;
+  std::ptrdiff_t row_begin, row_end, column_begin, column_end;  // what lies inside the image
+  const float* w;                                               // kernel_h × kernel_w vectors
+  std::ptrdiff_t output_row_stride;
+  const Output* output;  // its rows are pixels
+};
+
+struct DepthwiseChannelsKernel {
+  int lanes;
+  int rows;          // most rows of a tile
+  int pixels;        // most pixels of a row
+  int least_pixels;  // fewest of tile[]
+  void (*copy_weights)(const float* from, std::ptrdiff_t stride, std::ptrdiff_t taps, float* to);
+  // [kernel_w / 2][step - 1][pixels - 1]; null where there is none.
+  void (*tile[kDepthwiseWidths][kDepthwiseSteps][kMaxRows])(const DepthwiseChannelsTile&);
+  void (*any_tile[kMaxRows])(const DepthwiseChannelsTile&);  // any width and step, one row
+};
+
 }  // namespace gemmconv

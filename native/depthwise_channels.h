@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: MIT
+// Depthwise convolution with channels on the lanes, for nhwc: reads the image in place, padded taps
+// skipped. Exact.
+#pragma once
+
+#include <cstddef>
+
+#include "destination.h"
+#include "kernel/kernel.h"
+#include "pack.h"
+
+namespace gemmconv {
+
+struct DepthwiseChannels {
+  const DepthwiseChannelsKernel* kernel;
+  std::ptrdiff_t channels;  // at least a vector of them
+  const float* weights;     // taps × channels
+  Patches patches;          // from the first channel on
+  Destination destination;  // from the first filter on
+};
+
+// Floats of scratch that `depthwise` needs.
+std::ptrdiff_t depthwise_channels_scratch(const DepthwiseChannels& depthwise);
+
+// Computes a range of output rows of a range of channels, at least a vector of them.
+void depthwise_channels(const DepthwiseChannels& depthwise, Range channels, Range rows,
+                        float* scratch) noexcept;
+
+}  // namespace gemmconv

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: MIT
+// Depthwise convolution of nhwc images, channels on the lanes, as an algorithm of the plan. Exact.
+#include "algorithm.h"
+#include "cost.h"
+#include "depthwise_channels.h"
+#include "filter.h"
+#include "views.h"
+
+namespace gemmconv {
+namespace {
+
+// A vector of the widest ISA; the kernel has no narrower ones.
+constexpr std::ptrdiff_t kLeastChannels = 16;
+// A vector's weights are copied, all taps of them.
+constexpr std::ptrdiff_t kTapsMost = 1024;
+// A vector of one tap, loads included, and finishing a vector of outputs (Zen 4: fits 384@14 at 3×3
+// and 120@28 at 5×5).
+constexpr double kTap = 2.2;
+constexpr double kVector = 8.0;
+
+class DepthwiseChannelsAlgorithm final : public Algorithm {
+ public:
+  constexpr DepthwiseChannelsAlgorithm()
+      : Algorithm(AlgorithmName::depthwise, "depthwise", "depthwise-channels") {}
+
+  bool can_compute(const Conv2dProblem& p) const override {
+    return p.layout == Layout::nhwc && p.group_channels() == 1 && p.group_filters() == 1 &&
+           p.channels >= kLeastChannels && p.kernel_h <= kTapsMost / p.kernel_w;
+  }
+
+  // One task takes all groups: they lie on the lanes.
+  void block(Conv2dPlan& plan) const override {
+    const Conv2dProblem& p = plan.problem;
+    plan.lanes = Lanes::channels;
+    plan.blocks = {p.out_channels, p.k(), p.pixels()};
+    plan.group_tasks = 1;
+    // A part of the channels holds a vector, too.
+    plan.filter_panels = p.channels / plan.isa->depthwise_channels->lanes;
+    plan.filters_first = plan.filter_panels > p.out_height;
+    plan.units = plan.units_a_block = p.out_height;
+  }
+
+  double cost(const Conv2dPlan& plan) const override {
+    const Conv2dProblem& p = plan.problem;
+    const std::ptrdiff_t lanes = plan.isa->depthwise_channels->lanes;
+    const double vectors = static_cast<double>(p.pixels() * ((p.channels + lanes - 1) / lanes));
+    const double taps =
+        static_cast<double>(p.kernel_h * p.kernel_w) *
+        inside_share(p.height, p.out_height, p.kernel_h, p.stride_h, p.dilation_h, p.pad_top) *
+        inside_share(p.width, p.out_width, p.kernel_w, p.stride_w, p.dilation_w, p.pad_left);
+    return vectors * (taps * kTap + kVector) / static_cast<double>(p.groups);
+  }
+
+  std::ptrdiff_t scratch(const Conv2dPlan& plan) const override {
+    return depthwise_channels_scratch({plan.isa->depthwise_channels,
+                                       plan.problem.channels,
+                                       nullptr,
+                                       patches_of(plan.problem, nullptr, 0, 0),
+                                       {}});
+  }
+
+  // Layout 4: taps × channels.
+  int packed_layout(const Conv2dPlan&) const override { return 4; }
+
+  std::ptrdiff_t packed_floats(const Conv2dPlan& plan) const override {
+    return plan.problem.k() * plan.problem.channels;
+  }
+
+  void pack(const Conv2dPlan& plan, const FilterView& filter, float* packed) const override {
+    const std::ptrdiff_t channels = plan.problem.channels;
+    for (std::ptrdiff_t tap = 0; tap < plan.problem.k(); ++tap) {
+      const float* of_tap = filter.data + tap / filter.kernel_w * filter.kh_stride +
+                            tap % filter.kernel_w * filter.kw_stride;
+      for (std::ptrdiff_t c = 0; c < channels; ++c) {
+        packed[tap * channels + c] = of_tap[c * filter.oc_stride];
+      }
+    }
+  }
+
+  void run(const Conv2dPlan& plan, const Conv2dTensors& tensors, const Task& task,
+           float* scratch) const noexcept override {
+    const Conv2dProblem& p = plan.problem;
+    const std::ptrdiff_t lanes = plan.isa->depthwise_channels->lanes;
+    const bool is_last = task.filters.end == plan.filter_panels;
+    depthwise_channels(
+        {plan.isa->depthwise_channels, p.channels, packed_weights(plan, tensors.packed, 0),
+         patches_of(p, tensors.input, task.image, 0), destination_of(plan, tensors, task.image, 0)},
+        {task.filters.begin * lanes, is_last ? p.channels : task.filters.end * lanes}, task.units,
+        scratch);
+  }
+};
+
+constexpr DepthwiseChannelsAlgorithm kDepthwiseChannels;
+
+}  // namespace
+
+const Algorithm& depthwise_on_channels = kDepthwiseChannels;
+
+}  // namespace gemmconv
