@@ -196,7 +196,7 @@ function fromPool(length: number): Float32Array {
   return new Float32Array(bytes.buffer, offset, length);
 }
 
-/** The new owner, if Node lets there be one, uses the memory at once. */
+/** The new owner, if Node lets there be one, uses the memory at once, and throws it away. */
 function transfer(buffer: ArrayBufferLike, send: (list: ArrayBuffer[]) => ArrayBufferLike): void {
   if (buffer instanceof SharedArrayBuffer) return;
   try {
@@ -204,6 +204,7 @@ function transfer(buffer: ArrayBufferLike, send: (list: ArrayBuffer[]) => ArrayB
   } catch (error) {
     if ((error as Error).name !== 'DataCloneError') throw error;
   }
+  globalThis.gc?.();
 }
 
 function resize(buffer: ArrayBufferLike, bytes: number): void {
