@@ -5,6 +5,7 @@ import { writeSync } from 'node:fs';
 import { setTimeout } from 'node:timers/promises';
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads';
 import { Draw } from '../random.js';
+import { SHARED_BYTES } from './shared.js';
 
 const WORKER_ENDS = ['finish', 'terminate', 'terminate', 'exit', 'throw', 'outlive'] as const;
 const ENDS = ['finish', 'finish', 'exit', 'throw'] as const;
@@ -15,9 +16,6 @@ interface WorkerOrder {
   readonly milliseconds: number;
   readonly shared: SharedArrayBuffer;
 }
-
-/** Enough for the largest input and output in work.ts. */
-const SHARED_BYTES = 4 * 2 * 64 * 58 * 58;
 
 const PLANNED = 'this was planned';
 

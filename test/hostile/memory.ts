@@ -125,6 +125,8 @@ export class Memory {
 
   suffer(act: Act): void {
     this.#undergo(act);
+    // Here, where nothing but the library could still know of the transferred memory.
+    if (act === 'transfer') globalThis.gc?.();
     for (const bytes of this.#guards) for (let i = 0; i < bytes.length; i++) bytes[i] = PATTERN;
   }
 
@@ -204,7 +206,6 @@ function transfer(buffer: ArrayBufferLike, send: (list: ArrayBuffer[]) => ArrayB
   } catch (error) {
     if ((error as Error).name !== 'DataCloneError') throw error;
   }
-  globalThis.gc?.();
 }
 
 function resize(buffer: ArrayBufferLike, bytes: number): void {
