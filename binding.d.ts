@@ -30,49 +30,85 @@ export interface Binding {
     packed: ArrayBuffer,
   ): void;
 
-  /**
-   * Computes on the calling thread and the pool.
-   *
-   * @returns false, with `output` untouched, when a view has become too short for the problem
-   *   (its buffer was detached or shrunk after validation).
-   */
+  /** Whether a value of `filter` is not finite, or one of `bias` is -0. */
+  isFragile(filter: Float32Array, bias: Float32Array | null): boolean;
+
+  /** Computes on the calling thread and the pool. `output` is untouched unless it is done. */
   runSync(
     plan: ArrayBuffer,
     packed: ArrayBuffer,
     input: Float32Array,
     add: Float32Array | null,
     output: Float32Array,
-  ): boolean;
+  ): Outcome;
 
   /**
    * The same off the event loop. `input` and `add` are copied before this returns, so the caller
-   * may do anything with them. `output` must be private to us until the promise resolves.
+   * may do anything with them. `plan`, `packed` and `output` must stay alive, and `output` private
+   * to us, until `takeFinished` has told of the call.
    *
-   * @param ticket a number of the caller's choice, unique among its pending calls, for `cancel`.
-   * @returns a promise of true (computed) or false (cancelled); null when a view has become too
-   *   short for the problem.
+   * @param output null to compute aside, for `collect`.
+   * @param ticket names the call: a small integer of the caller's choice, of no other call that has
+   *   not been taken, collected or cancelled yet.
+   * @param packing ticket of the `packAsync` that fills `packed`; the call waits for it. -1 for none.
+   * @returns done when it was started.
    */
   runAsync(
     plan: ArrayBuffer,
     packed: ArrayBuffer,
     input: Float32Array,
     add: Float32Array | null,
-    output: ArrayBuffer,
+    output: Float32Array | null,
     ticket: number,
-  ): Promise<boolean> | null;
+    packing: number,
+  ): Outcome;
 
-  /** Drops a queued call, stops a running one at its next slice. Unknown tickets are ignored. */
-  cancel(ticket: number): void;
+  /** `packFilter` off the event loop. All arrays must stay alive and unchanged meanwhile. */
+  packAsync(
+    plan: ArrayBuffer,
+    filter: Float32Array,
+    bias: Float32Array | null,
+    packed: ArrayBuffer,
+    ticket: number,
+  ): Outcome;
+
+  /** Has `callback` called, on the event loop, when there are calls to be taken. */
+  onFinished(callback: () => void): void;
+
+  /**
+   * Writes ticket and outcome of finished calls into `list`, pair by pair: as many as fit, and as
+   * the event loop should settle in one turn.
+   *
+   * @returns how many. Only after 0 will `onFinished` tell of more.
+   */
+  takeFinished(list: Int32Array): number;
+
+  /** Copies the output of a call that was done, and computed aside, to `out`. */
+  collect(ticket: number, out: Float32Array): Outcome;
+
+  /**
+   * Drops a queued call, or stops a running one at its next slice.
+   *
+   * @returns true when the ticket is free again; false when `takeFinished` will still tell of it.
+   */
+  cancel(ticket: number): boolean;
+
+  /** Bounds the calls that are pending in the whole process; Infinity for no bound. */
+  setLimits(maxPending: number, maxPendingBytes: number): void;
+  stats(): NativeStats;
 
   info(): NativeInfo;
-  /** Threads a plan may use, 1 or more. */
+  /** Threads a plan may use, 1 or more. Plans made before this are stale, in all environments. */
   setThreads(threads: number): void;
   getThreads(): number;
-  /** Makes later plans use this ISA. False when it is unknown or this CPU cannot run it. */
+  /** The same for the ISA. False when it is unknown or this CPU cannot run it. */
   setIsa(isa: string): boolean;
   /** Restricts later plans to one of `NativeInfo.variants`; '' lifts that. False when unknown. */
   setVariant(variant: string): boolean;
 }
+
+/** Index into `OUTCOMES` of lib/outcomes.ts. */
+export type Outcome = number;
 
 /** Index of each number in the `problem` argument of `makePlan`. */
 export type ProblemField =
@@ -117,6 +153,21 @@ export interface PlanDescription {
   packedBytes: number;
   /** Plans of one layer with the same value read the same packed filter. */
   packedFormat: number;
+}
+
+/** See `Stats` in lib/types.ts. */
+export interface NativeStats {
+  threads: number;
+  pending: number;
+  running: number;
+  pendingBytes: number;
+  completed: number;
+  aborted: number;
+  failed: number;
+  refused: number;
+  busyMs: number;
+  maxPending: number;
+  maxPendingBytes: number;
 }
 
 export interface NativeInfo {

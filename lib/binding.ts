@@ -24,8 +24,8 @@ function load(): Binding {
 
 /** Catches another package's addon, or one left over from before the boundary changed. */
 function isBinding(addon: unknown): addon is Binding {
-  const { makePlan, runAsync } = addon as Partial<Binding>;
-  return typeof makePlan === 'function' && typeof runAsync === 'function';
+  const { makePlan, takeFinished } = addon as Partial<Binding>;
+  return typeof makePlan === 'function' && typeof takeFinished === 'function';
 }
 
 function explain(cause: unknown): string {

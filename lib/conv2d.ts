@@ -1,13 +1,15 @@
 import { binding } from './binding.js';
-import { invalidState, invalidValue } from './errors.js';
+import { RunCall, type RunTensors } from './calls.js';
+import { invalidState } from './errors.js';
 import { slide } from './geometry.js';
+import { DONE, errorOf, STALE_PLAN } from './outcomes.js';
 import { PlanCache, type PreparedShape } from './plans.js';
 import type { Layer } from './problem.js';
-import { copyInto, copyOf, lengthOf } from './tensor.js';
+import { copyOf, uninitialised } from './tensor.js';
 import type { Conv2dOptions, Conv2dPlan, RunOptions, RunSyncOptions, Tensor } from './types.js';
 import {
+  type CallArguments,
   checkCall,
-  checkOverlap,
   outputShapeOf,
   RUN_NAMES,
   RUN_SYNC_NAMES,
@@ -16,9 +18,6 @@ import {
   validateLayer,
   validateShape,
 } from './validate.js';
-
-/** Names a pending call to `binding.cancel`. */
-let lastTicket = 0;
 
 /**
  * A 2-D convolution (cross-correlation, as in every framework) with its filter and options: build
@@ -68,23 +67,18 @@ export class Conv2d {
    * - a RangeError (ERR_INVALID_ARG_VALUE, ERR_OUT_OF_RANGE) for a value that is not allowed, for a
    *   shape the filter does not fit, for data that is shorter or longer than its shape says
    *   (detached data too), and when `out` was detached or resized in the meantime;
-   * - a RangeError when there is not enough memory;
+   * - a RangeError (ERR_MEMORY_ALLOCATION_FAILED) when there is not enough memory;
+   * - an Error (ERR_GEMMCONV_QUEUE_FULL) when too many calls are pending, see `setLimits`;
    * - an Error (ERR_INVALID_STATE) when the layer was disposed of before the call;
    * - the signal's reason, an `AbortError` by default, as soon as it aborts.
    */
-  async run(input: Tensor, options?: RunOptions): Promise<Tensor> {
-    const plans = this.#alive();
-    const call = readCall(input, options, RUN_NAMES);
-    const prepared = plans.find(call.input.shape);
-    checkCall(call, prepared);
-    const { signal } = call;
-    if (signal?.aborted) throw signal.reason;
-    const memory = new ArrayBuffer(4 * prepared.outputCount);
-    const add = call.add === null ? null : call.add.data;
-    const pending = start(prepared, call.input.data, add, memory, signal);
-    if (pending !== null && !(await pending)) throw invalidState('The call was cancelled');
-    const output = new Float32Array(memory);
-    return { data: deliver(output, call.out?.data), shape: [...prepared.outputShape] };
+  run(input: Tensor, options?: RunOptions): Promise<Tensor> {
+    try {
+      const plans = this.#alive();
+      return start(plans, readCall(input, options, RUN_NAMES));
+    } catch (error) {
+      return Promise.reject(error);
+    }
   }
 
   /**
@@ -105,17 +99,17 @@ export class Conv2d {
   runSync(input: Tensor, options?: RunSyncOptions): Tensor {
     const plans = this.#alive();
     const call = readCall(input, options, RUN_SYNC_NAMES);
-    const prepared = plans.find(call.input.shape);
-    checkCall(call, prepared);
-    checkOverlap(call);
-    const output = call.out === null ? new Float32Array(prepared.outputCount) : call.out.data;
-    const add = call.add === null ? null : call.add.data;
-    const { native } = prepared;
-    if (native !== null) {
-      const done = binding.runSync(native.plan, native.packed, call.input.data, add, output);
-      if (!done) throw changed('input', call.input.data);
+    for (;;) {
+      const { prepared, tensors } = prepare(plans, call);
+      if (prepared.native === null) return emptyOutput(tensors);
+      const { plan, packed } = plans.workNow(prepared.native);
+      const { input, add, out } = tensors;
+      const data = out ?? uninitialised(prepared.outputCount);
+      const outcome = binding.runSync(plan, packed, input, add, data);
+      if (outcome === DONE) return { data, shape: [...prepared.outputShape] };
+      if (outcome !== STALE_PLAN) throw errorOf(outcome, tensors);
+      plans.forget();
     }
-    return { data: output, shape: [...prepared.outputShape] };
   }
 
   /**
@@ -205,49 +199,33 @@ export function conv2dSync(
   return new Conv2d(filter, split.layer).runSync(input, split.run);
 }
 
-/** Starts a call; null when there is nothing to compute. */
-function start(
-  { native }: PreparedShape,
-  input: Float32Array,
-  add: Float32Array | null,
-  memory: ArrayBuffer,
-  signal: AbortSignal | null,
-): Promise<boolean> | null {
-  if (native === null) return null;
-  const ticket = ++lastTicket;
-  const pending = binding.runAsync(native.plan, native.packed, input, add, memory, ticket);
-  if (pending === null) throw changed('input', input);
-  return signal === null ? pending : abortable(pending, signal, ticket);
+/** Reads nothing of the caller's but lengths of memory. */
+function prepare(
+  plans: PlanCache,
+  call: CallArguments,
+): { prepared: PreparedShape; tensors: RunTensors } {
+  const prepared = plans.find(call.input.shape);
+  checkCall(call, prepared);
+  const { outputShape, outputCount } = prepared;
+  const add = call.add === null ? null : call.add.data;
+  const out = call.out === null ? null : call.out.data;
+  return { prepared, tensors: { input: call.input.data, add, out, outputShape, outputCount } };
 }
 
-/** Follows `pending`, unless the signal aborts first. Listens no longer than needed. */
-function abortable(
-  pending: Promise<boolean>,
-  signal: AbortSignal,
-  ticket: number,
-): Promise<boolean> {
-  return new Promise((resolve, reject) => {
-    const onAbort = () => {
-      signal.removeEventListener('abort', onAbort);
-      binding.cancel(ticket);
-      reject(signal.reason);
-    };
-    const onSettled = () => signal.removeEventListener('abort', onAbort);
-    pending.finally(onSettled).then(resolve, reject);
-    signal.addEventListener('abort', onAbort);
-    // An option read after the signal may have aborted it before we listened.
-    if (signal.aborted) onAbort();
-  });
+function start(plans: PlanCache, call: CallArguments): Promise<Tensor> {
+  const { signal } = call;
+  for (;;) {
+    const { prepared, tensors } = prepare(plans, call);
+    if (signal?.aborted) throw signal.reason;
+    if (prepared.native === null) return Promise.resolve(emptyOutput(tensors));
+    const started = new RunCall(plans.workSoon(prepared.native), tensors, signal);
+    const outcome = started.start();
+    if (outcome === DONE) return started.promise();
+    if (outcome !== STALE_PLAN) throw errorOf(outcome, tensors);
+    plans.forget();
+  }
 }
 
-/** Gives the output to the caller's memory, which may have changed while we computed. */
-function deliver(output: Float32Array<ArrayBuffer>, out: Float32Array | undefined): Float32Array {
-  if (out === undefined) return output;
-  if (lengthOf(out) !== output.length) throw changed('options.out', out);
-  copyInto(out, output);
-  return out;
-}
-
-function changed(argument: string, data: Float32Array): RangeError {
-  return invalidValue(argument, 'memory that keeps its length during the call', data);
+function emptyOutput({ out, outputShape }: RunTensors): Tensor {
+  return { data: out ?? new Float32Array(0), shape: [...outputShape] };
 }

@@ -7,12 +7,16 @@
  *   not fitting the other arguments.
  * - `ERR_OUT_OF_RANGE`, a RangeError: a number beyond its bounds.
  * - `ERR_INVALID_STATE`, an Error: the object is no longer usable.
+ * - `ERR_MEMORY_ALLOCATION_FAILED`, a RangeError: there is not enough memory.
+ * - `ERR_GEMMCONV_QUEUE_FULL`, an Error: too many calls are pending (see `setLimits`).
  */
 export type ErrorCode =
   | 'ERR_INVALID_ARG_TYPE'
   | 'ERR_INVALID_ARG_VALUE'
   | 'ERR_OUT_OF_RANGE'
-  | 'ERR_INVALID_STATE';
+  | 'ERR_INVALID_STATE'
+  | 'ERR_MEMORY_ALLOCATION_FAILED'
+  | 'ERR_GEMMCONV_QUEUE_FULL';
 
 export function invalidType(argument: string, expected: string, received: unknown, hint = '') {
   return coded(new TypeError(sentence(argument, expected, received, hint)), 'ERR_INVALID_ARG_TYPE');
@@ -29,6 +33,16 @@ export function outOfRange(argument: string, expected: string, received: unknown
 
 export function invalidState(message: string) {
   return coded(new Error(message), 'ERR_INVALID_STATE');
+}
+
+export function outOfMemory() {
+  const error = new RangeError('Not enough memory for this convolution');
+  return coded(error, 'ERR_MEMORY_ALLOCATION_FAILED');
+}
+
+export function queueFull() {
+  const error = new Error('Too many calls are pending: another would pass the limit of setLimits');
+  return coded(error, 'ERR_GEMMCONV_QUEUE_FULL');
 }
 
 function coded<E extends Error>(error: E, code: ErrorCode): E & { readonly code: ErrorCode } {

@@ -1,5 +1,5 @@
 export { Conv2d, conv2d, conv2dSync } from './conv2d.js';
-export { getThreads, info, setThreads } from './settings.js';
+export { getThreads, info, setLimits, setThreads, stats } from './settings.js';
 export type {
   Activation,
   Algorithm,
@@ -8,8 +8,10 @@ export type {
   FilterLayout,
   Info,
   Layout,
+  Limits,
   Padding,
   RunOptions,
   RunSyncOptions,
+  Stats,
   Tensor,
 } from './types.js';

@@ -1,20 +1,29 @@
 import type { PlanDescription } from '../binding.js';
 import { binding } from './binding.js';
+import { startPacking, type Work } from './calls.js';
 import { invalidValue } from './errors.js';
 import { type Geometry, type Image, slide } from './geometry.js';
 import { ALGORITHMS, encodeProblem, type Layer, makeProblem } from './problem.js';
-import { generation } from './settings.js';
 import { sameShape } from './tensor.js';
 import { type CallExtents, imageOf, outputShapeOf } from './validate.js';
 
 /** Everything a call on one input shape needs besides its tensors. */
 export interface PreparedShape extends CallExtents {
   readonly inputShape: readonly number[];
-  /** Of the settings, when this was made. */
-  readonly generation: number;
   /** null when the output is empty, so that there is nothing to compute. */
-  readonly native: { readonly plan: ArrayBuffer; readonly packed: ArrayBuffer } | null;
+  readonly native: { readonly plan: ArrayBuffer; readonly filter: PackedFilter } | null;
 }
+
+/** A filter in the form that some plans read. */
+interface PackedFilter {
+  buffer: ArrayBuffer;
+  state: 'empty' | 'being packed' | 'packed';
+  /** Of the packing under way; -1 for none. */
+  ticket: number;
+}
+
+/** Up to this many values are packed where they are needed: that takes some ten microseconds. */
+const PACKED_AT_ONCE = 4096;
 
 /** Shapes kept per layer. A plan is under a kilobyte; servers see a handful of shapes. */
 const MAX_SHAPES = 64;
@@ -26,7 +35,7 @@ export class PlanCache {
   readonly #bias: Float32Array | null;
   /** Least recently used first. */
   readonly #prepared = new Map<string, PreparedShape>();
-  readonly #packed = new Map<number, ArrayBuffer>();
+  readonly #packed = new Map<number, PackedFilter>();
   #recent: PreparedShape | null = null;
   #fragile: boolean | null = null;
 
@@ -40,16 +49,33 @@ export class PlanCache {
   /** The same shape as last time costs four comparisons. */
   find(inputShape: readonly number[]): PreparedShape {
     const recent = this.#recent;
-    if (
-      recent !== null &&
-      recent.generation === generation &&
-      sameShape(recent.inputShape, inputShape)
-    ) {
-      return recent;
-    }
+    if (recent !== null && sameShape(recent.inputShape, inputShape)) return recent;
     const found = this.#lookUp(inputShape);
     this.#recent = found;
     return found;
+  }
+
+  /** To be told of a plan that the native side calls stale. */
+  forget(): void {
+    this.#prepared.clear();
+    this.#recent = null;
+  }
+
+  /** What to run at once. */
+  workNow(native: NonNullable<PreparedShape['native']>): Work {
+    const { plan, filter } = native;
+    if (filter.state !== 'packed') this.#packNow(plan, filter);
+    return { plan, packed: filter.buffer, packing: -1 };
+  }
+
+  /** What to run on the pool, where a large filter is packed, too. */
+  workSoon(native: NonNullable<PreparedShape['native']>): Work {
+    const { plan, filter } = native;
+    if (filter.state === 'empty') {
+      if (this.#filter.length <= PACKED_AT_ONCE) this.#packNow(plan, filter);
+      else this.#packSoon(plan, filter);
+    }
+    return { plan, packed: filter.buffer, packing: filter.ticket };
   }
 
   /** How one shape is computed; packs nothing and keeps nothing. */
@@ -61,9 +87,7 @@ export class PlanCache {
     const key = inputShape.join();
     let prepared = this.#prepared.get(key);
     this.#prepared.delete(key);
-    if (prepared === undefined || prepared.generation !== generation) {
-      prepared = this.#prepare(inputShape);
-    }
+    prepared ??= this.#prepare(inputShape);
     for (const oldest of this.#prepared.keys()) {
       if (this.#prepared.size < MAX_SHAPES) break;
       this.#prepared.delete(oldest);
@@ -81,9 +105,9 @@ export class PlanCache {
     let native: PreparedShape['native'] = null;
     if (outputCount > 0) {
       const plan = this.#makePlan(image, geometry);
-      native = { plan, packed: this.#packedFor(plan) };
+      native = { plan, filter: this.#packedFor(plan) };
     }
-    return { inputShape, outputShape, inputCount, outputCount, generation, native };
+    return { inputShape, outputShape, inputCount, outputCount, native };
   }
 
   #makePlan(image: Image, geometry: Geometry): ArrayBuffer {
@@ -100,14 +124,32 @@ export class PlanCache {
     );
   }
 
-  #packedFor(plan: ArrayBuffer): ArrayBuffer {
+  #packedFor(plan: ArrayBuffer): PackedFilter {
     const { packedBytes, packedFormat } = binding.describePlan(plan);
-    const known = this.#packed.get(packedFormat);
-    if (known !== undefined) return known;
-    const packed = new ArrayBuffer(packedBytes);
-    binding.packFilter(plan, this.#filter, this.#bias, packed);
-    this.#packed.set(packedFormat, packed);
-    return packed;
+    let filter = this.#packed.get(packedFormat);
+    if (filter === undefined) {
+      filter = { buffer: new ArrayBuffer(packedBytes), state: 'empty', ticket: -1 };
+      this.#packed.set(packedFormat, filter);
+    }
+    return filter;
+  }
+
+  #packNow(plan: ArrayBuffer, filter: PackedFilter): void {
+    // A worker may be filling the other one.
+    if (filter.state === 'being packed') filter.buffer = new ArrayBuffer(filter.buffer.byteLength);
+    binding.packFilter(plan, this.#filter, this.#bias, filter.buffer);
+    filter.state = 'packed';
+    filter.ticket = -1;
+  }
+
+  #packSoon(plan: ArrayBuffer, filter: PackedFilter): void {
+    const { buffer } = filter;
+    filter.ticket = startPacking(plan, this.#filter, this.#bias, buffer, () => {
+      if (filter.buffer !== buffer) return; // packed at once in the meantime
+      filter.state = 'packed';
+      filter.ticket = -1;
+    });
+    filter.state = 'being packed';
   }
 
   /**
@@ -116,23 +158,7 @@ export class PlanCache {
    * which shows only under a bias of -0.
    */
   #isFragile(): boolean {
-    this.#fragile ??= holdsNonFinite(this.#filter) || holdsNegativeZero(this.#bias);
+    this.#fragile ??= binding.isFragile(this.#filter, this.#bias);
     return this.#fragile;
   }
-}
-
-// Loops, not `every` and `some`: a filter may have millions of values.
-
-function holdsNonFinite(values: Float32Array): boolean {
-  for (const value of values) {
-    if (!Number.isFinite(value)) return true;
-  }
-  return false;
-}
-
-function holdsNegativeZero(values: Float32Array | null): boolean {
-  for (const value of values ?? []) {
-    if (Object.is(value, -0)) return true;
-  }
-  return false;
 }

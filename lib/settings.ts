@@ -1,12 +1,9 @@
 import { binding, version } from './binding.js';
 import { invalidValue } from './errors.js';
-import { readInteger } from './options.js';
-import type { Info } from './types.js';
+import { asOptions, readInteger } from './options.js';
+import type { Info, Limits, Stats } from './types.js';
 
 const MAX_THREADS = 1024;
-
-/** Counts changes of the settings: a plan made under an earlier number is stale. */
-export let generation = 0;
 
 /**
  * Facts about this build and this machine.
@@ -32,12 +29,44 @@ export function info(): Info {
  */
 export function setThreads(threads: number): void {
   binding.setThreads(readInteger(threads, 1, 'threads', MAX_THREADS));
-  generation++;
 }
 
 /** How many threads one call may compute on. */
 export function getThreads(): number {
   return binding.getThreads();
+}
+
+/**
+ * Bounds the calls of `run` that may be pending, in the whole process: each holds a copy of its input
+ * and an output. One more is refused: its promise rejects with an Error, code
+ * `ERR_GEMMCONV_QUEUE_FULL`.
+ *
+ * @param limits `maxPending` calls, `maxPendingBytes` of memory; Infinity for no bound. What is left
+ *   out stays as it is; the default is any number of calls, and half of the memory.
+ * @throws TypeError (ERR_INVALID_ARG_TYPE) for a value of the wrong kind or an unknown name.
+ * @throws RangeError (ERR_OUT_OF_RANGE) for what is neither Infinity nor an integer of at least 1.
+ */
+export function setLimits(limits: Limits): void {
+  const present = binding.stats();
+  const { maxPending = present.maxPending, maxPendingBytes = present.maxPendingBytes } = asOptions(
+    limits,
+    LIMIT_NAMES,
+  );
+  binding.setLimits(
+    readLimit(maxPending, 'options.maxPending'),
+    readLimit(maxPendingBytes, 'options.maxPendingBytes'),
+  );
+}
+
+const LIMIT_NAMES = ['maxPending', 'maxPendingBytes'] as const satisfies readonly (keyof Limits)[];
+
+function readLimit(value: unknown, argument: string): number {
+  return value === Number.POSITIVE_INFINITY ? value : readInteger(value, 1, argument);
+}
+
+/** What the library is doing, and has done, for all threads of the process. Costs a microsecond. */
+export function stats(): Stats {
+  return binding.stats();
 }
 
 /** Chooses the instruction set of later plans. For tests; users set `GEMMCONV_ISA`. */
@@ -47,7 +76,6 @@ export function setIsa(isa: string, argument = 'isa'): void {
     const expected = `an instruction set this CPU runs (${available.join(', ')})`;
     throw invalidValue(argument, expected, isa);
   }
-  generation++;
 }
 
 /** Everything a plan chooses between, by name. */
@@ -60,7 +88,6 @@ export function setVariant(variant: string | null): void {
   if (!binding.setVariant(variant ?? '')) {
     throw invalidValue('variant', `one of ${variants().join(', ')}`, variant);
   }
-  generation++;
 }
 
 /** An empty variable counts as unset, as a shell's `GEMMCONV_ISA= node …` means it. */

@@ -1,4 +1,4 @@
-import { invalidType, invalidValue, outOfRange } from './errors.js';
+import { invalidType, invalidValue, outOfMemory, outOfRange } from './errors.js';
 
 /** A tensor whose fields have been read, once, but whose memory has not been looked at. */
 export interface RawTensor {
@@ -27,8 +27,6 @@ function intrinsic<T>(key: PropertyKey): (this: unknown) => T {
 
 const tagGetter = intrinsic<string | undefined>(Symbol.toStringTag);
 const lengthGetter = intrinsic<number>('length');
-const bufferGetter = intrinsic<ArrayBufferLike>('buffer');
-const byteOffsetGetter = intrinsic<number>('byteOffset');
 const setMethod: (this: Float32Array, source: Float32Array) => void = Float32Array.prototype.set;
 
 /** `Float32Array` and the like; undefined for whatever is no typed array. */
@@ -52,13 +50,20 @@ export function copyOf(source: Float32Array): Float32Array {
   return copy;
 }
 
-/** Whether two views share memory. (Two SharedArrayBuffer objects of one memory look apart.) */
-export function overlap(a: Float32Array, b: Float32Array): boolean {
-  if (bufferGetter.call(a) !== bufferGetter.call(b)) return false;
-  const start = Math.max(byteOffsetGetter.call(a), byteOffsetGetter.call(b));
-  const endA = byteOffsetGetter.call(a) + 4 * lengthOf(a);
-  const endB = byteOffsetGetter.call(b) + 4 * lengthOf(b);
-  return start < Math.min(endA, endB);
+/** From here on, zeroing memory costs more than going round it. */
+const UNINITIALISED_FROM = 2048;
+/** The most that a Buffer of Node 20 holds. */
+const BUFFER_MAX_BYTES = 2 ** 32;
+
+/** Memory for a result that is seen only when all of it has been written. */
+export function uninitialised(count: number): Float32Array {
+  try {
+    const bytes = 4 * count;
+    if (count < UNINITIALISED_FROM || bytes > BUFFER_MAX_BYTES) return new Float32Array(count);
+    return new Float32Array(Buffer.allocUnsafeSlow(bytes).buffer, 0, count);
+  } catch {
+    throw outOfMemory();
+  }
 }
 
 /** `Array.isArray`, but false for a revoked proxy, for which that throws. */

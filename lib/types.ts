@@ -130,3 +130,39 @@ export interface Info {
   readonly threads: number;
   readonly cacheBytes: { readonly l1: number; readonly l2: number; readonly l3: number };
 }
+
+/** What the process as a whole, all its threads together, may have pending. */
+export interface Limits {
+  /** Calls of `run` that have not settled. @default Infinity */
+  readonly maxPending?: number | undefined;
+  /**
+   * Memory they hold: copies of their inputs (and of `add`), and their outputs. However large, one
+   * call is let in when none is pending. @default half of the memory the process may use
+   */
+  readonly maxPendingBytes?: number | undefined;
+}
+
+/** Calls of `run` in the whole process, all its threads together, since it began. */
+export interface Stats {
+  /** Threads that may compute. */
+  readonly threads: number;
+  /** Calls that have not settled. */
+  readonly pending: number;
+  /** Those of them that a thread has begun. */
+  readonly running: number;
+  /** Memory that the pending ones hold. */
+  readonly pendingBytes: number;
+  /** Calls that ended with a result, */
+  readonly completed: number;
+  /** by their signal, or with their worker, */
+  readonly aborted: number;
+  /** for lack of memory, or because `out` had changed, */
+  readonly failed: number;
+  /** and those that were refused because of a limit. */
+  readonly refused: number;
+  /** Time that the library's threads have spent computing, helping `runSync` included, added up. */
+  readonly busyMs: number;
+  /** As `setLimits` set it. */
+  readonly maxPending: number;
+  readonly maxPendingBytes: number;
+}

@@ -22,7 +22,6 @@ import {
   checkLength,
   checkShape,
   isRecord,
-  overlap,
   type RawTensor,
   type RawValues,
   readShape,
@@ -213,18 +212,6 @@ export function checkCall({ input, add, out }: CallArguments, extents: CallExten
   checkLength(input.data, inputCount, 'input.data');
   if (add !== null) checkLength(add.data, outputCount, 'options.add');
   if (out !== null) checkLength(out.data, outputCount, 'options.out');
-}
-
-/** A synchronous call writes while it reads. */
-export function checkOverlap({ input, add, out }: CallArguments): void {
-  if (out === null) return;
-  const expected = (other: string) => `memory that does not overlap ${other}`;
-  if (overlap(out.data, input.data)) {
-    throw invalidValue('options.out', expected('input.data'), out.data);
-  }
-  if (add !== null && overlap(out.data, add.data)) {
-    throw invalidValue('options.out', expected('options.add'), out.data);
-  }
 }
 
 /** Divides the options of a one-off call, reading each once. */

@@ -1,5 +1,9 @@
 // SPDX-License-Identifier: MIT
 // The boundary: converts and calls, nothing else. binding.d.ts says what each export means.
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <new>
 #include <string>
 
 #include "addon_values.h"
@@ -45,17 +49,20 @@ Conv2dProblem problem_of(const Napi::Value& value) {
 }
 
 Napi::Value make_plan(const Napi::CallbackInfo& info) {
+  // Read before the settings: a change in between makes the plan stale, not the other way round.
+  const int generation = settings_generation.load(std::memory_order_acquire);
   const auto plan =
       gemmconv::make_plan(problem_of(info[0]), current_isa(), ThreadPool::process().threads());
   if (!plan) return info.Env().Null();
-  Napi::ArrayBuffer buffer = Napi::ArrayBuffer::New(info.Env(), sizeof *plan);
-  std::memcpy(buffer.Data(), &*plan, sizeof *plan);
+  Napi::ArrayBuffer buffer = Napi::ArrayBuffer::New(info.Env(), sizeof(StoredPlan));
+  if (buffer.IsEmpty()) return Napi::Value();  // no memory: V8 has thrown
+  new (buffer.Data()) StoredPlan{*plan, generation};
   return buffer;
 }
 
 Napi::Value describe_plan(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
-  const Conv2dPlan plan = plan_of(info[0]);
+  const Conv2dPlan& plan = plan_of(info[0]);
   const auto number = [](auto value) { return static_cast<double>(value); };
   Napi::Object tile = Napi::Object::New(env);
   tile["mr"] = number(plan.isa->gemm->mr);
@@ -83,26 +90,42 @@ void pack_filter(const Napi::CallbackInfo& info) {
   pack(plan_of(info[0]), floats_of(info[1]).data, floats_of(info[2]).data, packed_of(info[3]));
 }
 
-Napi::Value run_sync(const Napi::CallbackInfo& info) {
-  const Napi::Env env = info.Env();
-  const Conv2dPlan plan = plan_of(info[0]);
-  const Floats input = floats_of(info[2]);
-  const Floats add = floats_of(info[3]);
-  const Floats output = floats_of(info[4]);
-  const Extents extents(plan.problem);
-  const bool add_fits = info[3].IsNull() || add.holds(extents.output);
-  if (!input.holds(extents.input) || !output.holds(extents.output) || !add_fits) {
-    return Napi::Boolean::New(env, false);
+// Whether a float is NaN or infinite, in a form that compilers turn into vectors.
+bool holds_non_finite(const Floats& floats) {
+  bool found = false;
+  for (std::size_t i = 0; i < floats.length; ++i) {
+    found |= !(std::fabs(floats.data[i]) <= std::numeric_limits<float>::max());
   }
+  return found;
+}
+
+Napi::Value is_fragile(const Napi::CallbackInfo& info) {
+  const Floats bias = floats_of(info[1]);
+  const bool negative_zero = std::any_of(bias.data, bias.data + bias.length,
+                                         [](float b) { return b == 0 && std::signbit(b); });
+  return Napi::Boolean::New(info.Env(), holds_non_finite(floats_of(info[0])) || negative_zero);
+}
+
+Outcome compute(const StoredPlan& stored, float* packed, const Floats& input, const Floats& add,
+                const Floats& out) {
+  const Outcome outcome = check_call(stored, input, add);
+  if (outcome != Outcome::done) return outcome;
+  if (!out.holds(Extents(stored.plan.problem).output)) return Outcome::out_changed;
+  if (out.overlaps(input)) return Outcome::out_overlaps_input;
+  if (out.overlaps(add)) return Outcome::out_overlaps_add;
   try {
-    const Borrowed workspace(plan.workspace_bytes());
-    prefer_huge_pages(output.data, output.length * sizeof(float));
-    run(plan, {input.data, packed_of(info[1]), add.data, output.data}, workspace.floats(), nullptr);
+    const Borrowed scratch(stored.plan.scratch_bytes());
+    prefer_huge_pages(out.data, out.length * sizeof(float));
+    const Conv2dTensors tensors{input.data, packed, add.data, out.data};
+    return run(stored.plan, tensors, scratch.floats()) ? Outcome::done : Outcome::out_of_memory;
   } catch (const std::bad_alloc&) {
-    throw_out_of_memory(env);
-    return env.Undefined();
+    return Outcome::out_of_memory;
   }
-  return Napi::Boolean::New(env, true);
+}
+
+Napi::Value run_sync(const Napi::CallbackInfo& info) {
+  return value_of(info.Env(), compute(stored_plan_of(info[0]), packed_of(info[1]),
+                                      floats_of(info[2]), floats_of(info[3]), floats_of(info[4])));
 }
 
 Napi::Value describe_machine(const Napi::CallbackInfo& info) {
@@ -128,6 +151,7 @@ Napi::Value describe_machine(const Napi::CallbackInfo& info) {
 
 void set_threads(const Napi::CallbackInfo& info) {
   ThreadPool::process().set_threads(info[0].As<Napi::Number>().Int32Value());
+  settings_generation.fetch_add(1, std::memory_order_release);
 }
 
 Napi::Value get_threads(const Napi::CallbackInfo& info) {
@@ -135,26 +159,29 @@ Napi::Value get_threads(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value set_isa(const Napi::CallbackInfo& info) {
-  return Napi::Boolean::New(info.Env(), use_isa(info[0].As<Napi::String>().Utf8Value()));
+  const bool known = use_isa(info[0].As<Napi::String>().Utf8Value());
+  settings_generation.fetch_add(1, std::memory_order_release);
+  return Napi::Boolean::New(info.Env(), known);
 }
 
 Napi::Value set_variant(const Napi::CallbackInfo& info) {
-  return Napi::Boolean::New(info.Env(), use_variant(info[0].As<Napi::String>().Utf8Value()));
+  const bool known = use_variant(info[0].As<Napi::String>().Utf8Value());
+  settings_generation.fetch_add(1, std::memory_order_release);
+  return Napi::Boolean::New(info.Env(), known);
 }
 
 Napi::Object init(Napi::Env env, Napi::Object exports) {
-  start_async(env);
   exports["makePlan"] = Napi::Function::New<make_plan>(env);
   exports["describePlan"] = Napi::Function::New<describe_plan>(env);
   exports["packFilter"] = Napi::Function::New<pack_filter>(env);
   exports["runSync"] = Napi::Function::New<run_sync>(env);
-  exports["runAsync"] = Napi::Function::New<run_async>(env);
-  exports["cancel"] = Napi::Function::New<cancel>(env);
+  exports["isFragile"] = Napi::Function::New<is_fragile>(env);
   exports["info"] = Napi::Function::New<describe_machine>(env);
   exports["setThreads"] = Napi::Function::New<set_threads>(env);
   exports["getThreads"] = Napi::Function::New<get_threads>(env);
   exports["setIsa"] = Napi::Function::New<set_isa>(env);
   exports["setVariant"] = Napi::Function::New<set_variant>(env);
+  start_async(env, exports);
   return exports;
 }
 

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
-// JS values as the core's plain data, for addon.cc and addon_async.cc.
+// JS values as the core's plain data, for addon.cc and its siblings.
 #pragma once
 
 #include <napi.h>
 
+#include <atomic>
 #include <cstdint>
-#include <cstring>
 
 #include "buffer.h"
 #include "conv2d.h"
@@ -17,8 +17,16 @@ namespace gemmconv::addon {
 struct Floats {
   float* data = nullptr;
   std::size_t length = 0;
+  bool is_given = false;
 
   bool holds(std::ptrdiff_t count) const { return length >= static_cast<std::size_t>(count); }
+  // By address: two SharedArrayBuffer objects may be one memory.
+  bool overlaps(const Floats& other) const {
+    const auto begin = reinterpret_cast<std::uintptr_t>(data);
+    const auto other_begin = reinterpret_cast<std::uintptr_t>(other.data);
+    return begin < other_begin + other.length * sizeof(float) &&
+           other_begin < begin + length * sizeof(float);
+  }
 };
 
 // Null and undefined give no memory.
@@ -29,6 +37,7 @@ inline Floats floats_of(const Napi::Value& value) {
   void* data = nullptr;
   napi_get_typedarray_info(value.Env(), value, &type, &floats.length, &data, nullptr, nullptr);
   floats.data = static_cast<float*>(data);
+  floats.is_given = true;
   return floats;
 }
 
@@ -40,11 +49,20 @@ inline std::byte* bytes_of(const Napi::Value& value) {
   return static_cast<std::byte*>(data);
 }
 
-inline Conv2dPlan plan_of(const Napi::Value& value) {
+// What a plan's ArrayBuffer holds.
+struct StoredPlan {
   Conv2dPlan plan;
-  std::memcpy(&plan, bytes_of(value), sizeof plan);
-  return plan;
+  int generation;  // of the settings it was made under
+};
+
+// Counts changes of the settings, by whichever environment: a plan of an earlier one is stale.
+inline std::atomic<int> settings_generation{0};
+
+inline const StoredPlan& stored_plan_of(const Napi::Value& value) {
+  return *reinterpret_cast<const StoredPlan*>(bytes_of(value));
 }
+
+inline const Conv2dPlan& plan_of(const Napi::Value& value) { return stored_plan_of(value).plan; }
 
 // A packed filter starts at the first cache line of its buffer, which has a line to spare.
 inline float* packed_of(const Napi::Value& value) {
@@ -60,15 +78,37 @@ struct Extents {
         output(p.batch * p.out_channels * p.pixels()) {}
 };
 
-inline void throw_out_of_memory(Napi::Env env) {
-  Napi::RangeError error = Napi::RangeError::New(env, "Not enough memory for this convolution");
-  error.Set("code", "ERR_MEMORY_ALLOCATION_FAILED");
-  error.ThrowAsJavaScriptException();
+// How a call went; as `OUTCOMES` in lib/outcomes.ts numbers them.
+enum class Outcome {
+  done,
+  input_changed,  // too short by now: its buffer was detached or shrunk
+  add_changed,
+  out_changed,
+  out_overlaps_input,
+  out_overlaps_add,
+  stale_plan,
+  queue_full,
+  cancelled,
+  out_of_memory,
+};
+
+inline Napi::Value value_of(Napi::Env env, Outcome outcome) {
+  return Napi::Number::New(env, static_cast<int>(outcome));
 }
 
-Napi::Value run_async(const Napi::CallbackInfo& info);
-Napi::Value cancel(const Napi::CallbackInfo& info);
+// What keeps a call on a plan from being made.
+inline Outcome check_call(const StoredPlan& stored, const Floats& input, const Floats& add) {
+  const Extents extents(stored.plan.problem);
+  if (stored.generation != settings_generation.load(std::memory_order_relaxed)) {
+    return Outcome::stale_plan;
+  }
+  if (!input.holds(extents.input)) return Outcome::input_changed;
+  if (add.is_given && !add.holds(extents.output)) return Outcome::add_changed;
+  return Outcome::done;
+}
+
+// In addon_async.cc.
 // Prepares this environment (the main thread's, or a worker's) for asynchronous calls.
-void start_async(Napi::Env env);
+void start_async(Napi::Env env, Napi::Object exports);
 
 }  // namespace gemmconv::addon

@@ -55,11 +55,12 @@ Buffer BufferCache::take(std::size_t bytes) {
   if (bytes == 0) return Buffer();
   {
     const std::lock_guard lock(mutex_);
-    // The smallest that fits, unless it would waste more than it holds.
+    // The smallest that fits, unless it would waste more than it holds; of equals the one given
+    // back last, which may still be in a cache.
     auto best = free_.end();
     for (auto it = free_.begin(); it != free_.end(); ++it) {
       if (it->size() < bytes || it->size() / 2 > std::max(bytes, std::size_t{1} << 20)) continue;
-      if (best == free_.end() || it->size() < best->size()) best = it;
+      if (best == free_.end() || it->size() <= best->size()) best = it;
     }
     if (best != free_.end()) {
       Buffer found = std::move(*best);

@@ -11,16 +11,9 @@
 namespace gemmconv {
 namespace {
 
-struct Run {
-  const Conv2dPlan& plan;
-  const Conv2dTensors& tensors;
-  float* workspace;
-  const std::atomic<bool>* cancelled;
-
-  bool is_cancelled() const {
-    return cancelled != nullptr && cancelled->load(std::memory_order_relaxed);
-  }
-};
+// What a core computes in a nanosecond, within a factor of a few: only the scheduling of large
+// beside small calls depends on it.
+constexpr double kFlopsPerNs = 100;
 
 Range part_of(std::ptrdiff_t extent, std::ptrdiff_t parts, std::ptrdiff_t index) {
   return {extent * index / parts, extent * (index + 1) / parts};
@@ -36,20 +29,23 @@ Task task_at(const Conv2dPlan& plan, std::ptrdiff_t index) {
           part_of(plan.filter_panels, plan.filter_parts, filter_part)};
 }
 
-void run_task(void* context, std::ptrdiff_t index, int slot) noexcept {
-  const Run& run = *static_cast<const Run*>(context);
-  if (run.is_cancelled()) return;
-  float* scratch = run.workspace + static_cast<std::size_t>(slot) * run.plan.scratch_stride();
-  run.plan.algorithm->run(run.plan, run.tensors, task_at(run.plan, index), scratch);
+void run_task(Job& job, std::ptrdiff_t index, float* scratch) noexcept {
+  const Conv2dJob& call = static_cast<const Conv2dJob&>(job);
+  call.plan->algorithm->run(*call.plan, call.tensors, task_at(*call.plan, index), scratch);
 }
 
 }  // namespace
 
-bool run(const Conv2dPlan& plan, const Conv2dTensors& tensors, float* workspace,
-         const std::atomic<bool>* cancelled) noexcept {
-  Run context{plan, tensors, workspace, cancelled};
-  ThreadPool::process().parallel_for(plan.tasks(), plan.threads, run_task, &context);
-  return !context.is_cancelled();
+Conv2dJob::Conv2dJob(const Conv2dPlan& p, const Conv2dTensors& t) : plan(&p), tensors(t) {
+  Job::run_task = gemmconv::run_task;
+  tasks = p.tasks();
+  scratch_bytes = p.scratch_bytes();
+  estimated_ns = p.flops() / kFlopsPerNs;
+}
+
+bool run(const Conv2dPlan& plan, const Conv2dTensors& tensors, float* scratch) noexcept {
+  Conv2dJob job(plan, tensors);
+  return ThreadPool::process().run(job, plan.threads, scratch);
 }
 
 }  // namespace gemmconv

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: MIT
 // The core's public face. A problem says what was asked; make_plan decides how, and allocates
-// nothing; run does it, allocates nothing and decides nothing. Reading starts in conv2d.cc.
+// nothing; run does it and decides nothing. Reading starts in conv2d.cc.
 #pragma once
 
-#include <atomic>
 #include <cstddef>
 #include <optional>
 #include <string_view>
@@ -11,6 +10,7 @@
 #include "blocks.h"
 #include "destination.h"
 #include "dispatch.h"
+#include "schedule.h"
 
 namespace gemmconv {
 
@@ -62,12 +62,12 @@ struct Conv2dPlan {
   std::ptrdiff_t thread_scratch;  // floats each thread needs
 
   std::ptrdiff_t tasks() const { return image_tasks * group_tasks * unit_parts * filter_parts; }
-  // Floats from one thread's scratch to the next, whole cache lines.
-  std::size_t scratch_stride() const {
-    return (static_cast<std::size_t>(thread_scratch) + 15) / 16 * 16;
+  // Of one thread, and of all.
+  std::size_t scratch_bytes() const {
+    return (static_cast<std::size_t>(thread_scratch) * sizeof(float) + 63) / 64 * 64;
   }
   std::size_t workspace_bytes() const {
-    return static_cast<std::size_t>(threads) * scratch_stride() * sizeof(float);
+    return static_cast<std::size_t>(threads) * scratch_bytes();
   }
   double flops() const;
   const char* algorithm_label() const;  // as users write it
@@ -92,9 +92,17 @@ struct Conv2dTensors {
   float* output;
 };
 
-// workspace: plan.workspace_bytes() bytes, aligned to a cache line. False when `cancelled` became
-// true before the end: the output is then unfinished.
-bool run(const Conv2dPlan& plan, const Conv2dTensors& tensors, float* workspace,
-         const std::atomic<bool>* cancelled) noexcept;
+// A plan at work on tensors, for ThreadPool::submit.
+struct Conv2dJob : Job {
+  const Conv2dPlan* plan;
+  Conv2dTensors tensors;
+
+  Conv2dJob(const Conv2dPlan& plan, const Conv2dTensors& tensors);
+};
+
+// Computes on this thread with the help of the pool. scratch: plan.thread_scratch floats, aligned
+// to a cache line. False when the pool's threads had no memory for theirs: the output is
+// unfinished.
+bool run(const Conv2dPlan& plan, const Conv2dTensors& tensors, float* scratch) noexcept;
 
 }  // namespace gemmconv

@@ -9,6 +9,7 @@
 
 #if defined(__linux__)
 #include <sched.h>
+#include <unistd.h>
 #elif defined(__APPLE__)
 #include <sys/sysctl.h>
 #endif
@@ -85,19 +86,25 @@ double cpu_max_cores(const std::string& path) {
   return quota > 0 && period > 0 ? quota / period : 0;
 }
 
+// Bytes; 0 for "max" or no such file.
+double memory_max_bytes(const std::string& path) {
+  return std::strtod(first_line(path).c_str(), nullptr);
+}
+
+// 0 stands for none.
 double smaller_quota(double a, double b) { return a > 0 && b > 0 ? std::min(a, b) : a + b; }
 
 // A quota may sit on any ancestor of the process's own group; the smallest one binds.
-double cgroup_v2_cores() {
+double cgroup_v2_quota(const char* file_name, double (*read)(const std::string& path)) {
   std::string group;
   std::ifstream file("/proc/self/cgroup");
   for (std::string line; std::getline(file, line);) {
     if (line.compare(0, 3, "0::") == 0) group = line.substr(3);
   }
-  double cores = 0;
+  double quota = 0;
   for (;;) {
-    cores = smaller_quota(cores, cpu_max_cores("/sys/fs/cgroup" + group + "/cpu.max"));
-    if (group.empty()) return cores;
+    quota = smaller_quota(quota, read("/sys/fs/cgroup" + group + "/" + file_name));
+    if (group.empty()) return quota;
     group.resize(group.find_last_of('/') == std::string::npos ? 0 : group.find_last_of('/'));
   }
 }
@@ -109,7 +116,17 @@ double cgroup_v1_cores() {
   return quota > 0 && period > 0 ? quota / period : 0;
 }
 
-double quota_cores() { return smaller_quota(cgroup_v2_cores(), cgroup_v1_cores()); }
+double quota_cores() {
+  return smaller_quota(cgroup_v2_quota("cpu.max", cpu_max_cores), cgroup_v1_cores());
+}
+
+double memory_bytes() {
+  const double installed =
+      static_cast<double>(sysconf(_SC_PHYS_PAGES)) * static_cast<double>(sysconf(_SC_PAGESIZE));
+  const double v1 = memory_max_bytes("/sys/fs/cgroup/memory/memory.limit_in_bytes");
+  return smaller_quota(installed,
+                       smaller_quota(v1, cgroup_v2_quota("memory.max", memory_max_bytes)));
+}
 
 #elif defined(__APPLE__)
 
@@ -126,12 +143,14 @@ CacheSizes read_cache_sizes() {
 
 int affinity_cores() { return 0; }
 double quota_cores() { return 0; }
+double memory_bytes() { return static_cast<double>(sysctl_size("hw.memsize")); }
 
 #else
 
 CacheSizes read_cache_sizes() { return {}; }
 int affinity_cores() { return 0; }
 double quota_cores() { return 0; }
+double memory_bytes() { return 0; }
 
 #endif
 
@@ -146,6 +165,8 @@ const CacheSizes& cache_sizes() {
   }();
   return sizes;
 }
+
+double usable_memory() { return memory_bytes(); }
 
 int usable_cores() {
   int cores = affinity_cores();

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What this process may use: instruction sets (operating system's consent included), caches, cores.
+// What this process may use: instruction sets (operating system's consent included), caches, cores,
+// memory.
 #pragma once
 
 #include <cstddef>
@@ -20,5 +21,9 @@ const CacheSizes& cache_sizes();
 
 // Cores by affinity mask, and by cgroup CPU quota rounded up; at least 1.
 int usable_cores();
+
+// Bytes of memory that this process may use, by what is installed and by cgroup limit; 0 where the
+// system does not tell.
+double usable_memory();
 
 }  // namespace gemmconv

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "slice.h"
+
 namespace gemmconv {
 namespace {
 
@@ -122,6 +124,7 @@ void planes(const Depthwise& d, Range channels, Range rows, const Scratch& scrat
           tile_of_plane(d, c * d.multiplier + m, source, oh, row.width, pixels);
         }
       }
+      if (!end_slice()) return;
     }
   }
 }
@@ -244,6 +247,7 @@ void depthwise(const Depthwise& d, Range channels, Range rows, float* floats) no
   for (std::ptrdiff_t oh = rows.begin; oh < rows.end; ++oh) {
     for (std::ptrdiff_t i = channels.begin; i < channels.end; ++i) {
       row_of_channels(d, panels[i], oh, scratch);
+      if (!end_slice()) return;
     }
   }
 }

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "slice.h"
+
 namespace gemmconv {
 namespace {
 
@@ -71,6 +73,7 @@ void direct(const Direct& d, Range filter_panels, Range rows, float* scratch) no
     const std::ptrdiff_t end = std::min(ic + d.panels_a_block, filter_panels.end);
     for (std::ptrdiff_t oh = rows.begin; oh < rows.end; ++oh) {
       for (std::ptrdiff_t i = ic; i < end; ++i) row_of_panel(d, panels[i], oh, ranges);
+      if (!end_slice()) return;
     }
   }
 }

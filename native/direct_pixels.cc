@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "slice.h"
 #include "strip.h"
 
 namespace gemmconv {
@@ -63,6 +64,7 @@ class Tiles {
            static_cast<int>(run.columns), static_cast<int>(run.row - run.columns), nullptr},
           pixel, width / lanes);
       pixel += outputs;
+      if (!end_slice()) return;
     }
   }
 

@@ -49,6 +49,11 @@ void pack(const Conv2dPlan& plan, const float* filter, const float* bias, float*
   }
 }
 
+double pack_ns(const Conv2dPlan& plan) {
+  // A float of the packed filter: one nanosecond where it is moved, half of one of Winograd's.
+  return static_cast<double>(packed_bytes(plan)) / sizeof(float);
+}
+
 const float* packed_weights(const Conv2dPlan& plan, const float* packed, std::ptrdiff_t group) {
   return packed + bias_floats(plan) + group * group_floats(plan);
 }

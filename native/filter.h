@@ -18,6 +18,9 @@ int packed_format(const Conv2dPlan& plan);
 // packed: packed_bytes(plan) bytes, aligned to a cache line.
 void pack(const Conv2dPlan& plan, const float* filter, const float* bias, float* packed);
 
+// About how long that takes.
+double pack_ns(const Conv2dPlan& plan);
+
 // out_channels values, and at least one widest tile of floats behind them: kernels read bias by
 // whole vectors.
 inline const float* packed_bias(const float* packed) { return packed; }

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <cassert>
 
+#include "slice.h"
+
 namespace gemmconv {
 namespace {
 
@@ -23,8 +25,9 @@ struct Block {
   std::ptrdiff_t partial_rows;
 };
 
-// Loops 2 and 1: the lane panel stays close (blocks.cc) while the row panels stream past it.
-void macro_kernel(const Gemm& g, const Side& rows, const Side& lanes, const Block& block) {
+// Loops 2 and 1: the lane panel stays close (blocks.cc) while the row panels stream past it. False
+// when the result is no longer wanted.
+bool macro_kernel(const Gemm& g, const Side& rows, const Side& lanes, const Block& block) {
   for (std::ptrdiff_t jr = lanes.range.begin; jr < lanes.range.end; ++jr) {
     const Panel lane = lanes.panels[jr];
     const std::ptrdiff_t vectors = lane.width / g.kernel->lanes;
@@ -45,7 +48,9 @@ void macro_kernel(const Gemm& g, const Side& rows, const Side& lanes, const Bloc
                           &output};
       g.kernel->tile[row.width - 1][vectors - 1](tile);
     }
+    if (!end_slice()) return false;
   }
+  return true;
 }
 
 std::ptrdiff_t width_of(const Panels& panels, Range range) {
@@ -88,11 +93,9 @@ void gemm(const Gemm& g, Range filter_panels, Range pixels, float* scratch) noex
         const bool pixels_on_lanes = g.lanes == Lanes::pixels;
         const Block block{kc, pc == 0, pc + kc >= g.k, partial,
                           pixels_on_lanes ? filters_here : columns.stored()};
-        if (pixels_on_lanes) {
-          macro_kernel(g, filter_side, pixel_side, block);
-        } else {
-          macro_kernel(g, pixel_side, filter_side, block);
-        }
+        const Side& rows = pixels_on_lanes ? filter_side : pixel_side;
+        const Side& lanes = pixels_on_lanes ? pixel_side : filter_side;
+        if (!macro_kernel(g, rows, lanes, block)) return;
       }
       pc += kc;
     } while (pc < g.k);

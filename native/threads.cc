@@ -1,13 +1,17 @@
 // SPDX-License-Identifier: MIT
 #include "threads.h"
 
+#include <pthread.h>
+
 #include <algorithm>
-#include <chrono>
 #include <csignal>
+#include <new>
 #include <system_error>
 #include <thread>
 
+#include "buffer.h"
 #include "cpu.h"
+#include "slice.h"
 
 namespace gemmconv {
 namespace {
@@ -16,13 +20,27 @@ namespace {
 // in 14 µs (p99 over 1 ms); 50 µs covers the gap between the layers of a network run in a loop.
 constexpr std::chrono::microseconds kSpin{50};
 constexpr int kPausesBetweenClockReads = 32;
+// The lock is held for some ten instructions: whoever finds it taken does better to spin than to
+// sleep, unless its holder lost its core.
+constexpr int kLockSpins = 200;
+// How long the caller of `run` spins for a helper's last task before it offers its core.
+constexpr int kJoinSpins = 4096;
+
+// For `top -H`, debuggers and profilers.
+#if defined(__linux__)
+void name_this_thread() { pthread_setname_np(pthread_self(), "gemmconv"); }
+#elif defined(__APPLE__)
+void name_this_thread() { pthread_setname_np("gemmconv"); }
+#else
+void name_this_thread() {}
+#endif
 
 #if defined(__x86_64__)
-void pause() { __builtin_ia32_pause(); }
+void relax() { __builtin_ia32_pause(); }
 #elif defined(__aarch64__)
-void pause() { asm volatile("yield"); }
+void relax() { asm volatile("yield"); }
 #else
-void pause() {}
+void relax() {}
 #endif
 
 // Signals belong to the threads that Node knows of.
@@ -43,144 +61,275 @@ class SignalsBlocked {
 
 }  // namespace
 
-ThreadPool::ThreadPool() : threads_(usable_cores()) {}
+struct ThreadPool::Worker {
+  int id;
+  Job* job = nullptr;  // the one at hand; others may wait beneath it on the stack
+  int depth = 0;       // how many; each is of a smaller class than the one before
+  Buffer scratch[Schedule::kClasses]{};
+  Clock::time_point mark{};        // until when its time has been charged
+  Clock::time_point spin_until{};  // for lack of jobs
+
+  // Null when there is no memory.
+  float* scratch_for(const Job& job) noexcept {
+    Buffer& buffer = scratch[depth];
+    if (buffer.size() >= job.scratch_bytes) return buffer.floats();
+    BufferCache::process().give_back(std::move(buffer));
+    try {
+      buffer = BufferCache::process().take(job.scratch_bytes);
+    } catch (const std::bad_alloc&) {
+      return nullptr;
+    }
+    return buffer.floats();
+  }
+
+  // A sleeping worker holds no memory.
+  void release_scratch() noexcept {
+    for (Buffer& buffer : scratch) BufferCache::process().give_back(std::move(buffer));
+  }
+
+  static thread_local Worker* current;  // null on threads that are not the pool's
+};
+
+thread_local ThreadPool::Worker* ThreadPool::Worker::current = nullptr;
+
+// A worker that spins on the last free core keeps the event loop from it.
+ThreadPool::ThreadPool()
+    : most_spinning_(usable_cores() - 1),
+      threads_(usable_cores()),
+      schedule_(interruptions.waiting) {}
 
 ThreadPool& ThreadPool::process() {
   static ThreadPool* pool = new ThreadPool;
   return *pool;
 }
 
+ThreadPool::Lock ThreadPool::acquire() {
+  for (int spins = 0; spins < kLockSpins; ++spins) {
+    if (mutex_.try_lock()) return Lock(mutex_, std::adopt_lock);
+    relax();
+  }
+  return Lock(mutex_);
+}
+
 void ThreadPool::set_threads(int threads) {
-  const std::lock_guard lock(mutex_);
+  const Lock lock = acquire();
   threads_.store(std::max(threads, 1), std::memory_order_relaxed);
   wake_.notify_all();
 }
 
-void ThreadPool::ensure_workers(int wanted) {
+bool ThreadPool::ensure_workers(int wanted) noexcept {
+  if (workers_ >= std::min(wanted, threads())) return true;
   const SignalsBlocked blocked;
-  while (workers_ < std::min(wanted, threads())) {
-    std::thread([this, id = workers_] { worker(id); }).detach();
-    ++workers_;
-  }
-}
-
-void ThreadPool::Team::work(int slot) noexcept {
-  for (;;) {
-    const std::ptrdiff_t mine = next_task.fetch_add(1, std::memory_order_relaxed);
-    if (mine >= count) return;
-    task(context, mine, slot);
-  }
-}
-
-void ThreadPool::parallel_for(std::ptrdiff_t count, int threads, Task task, void* context) {
-  const int seats = static_cast<int>(std::min<std::ptrdiff_t>(count, threads)) - 1;
-  Team team{task, context, count, seats};
-  if (seats <= 0) {
-    team.work(0);
-    return;
-  }
-  int sleepers = 0;
-  {
-    const std::lock_guard lock(mutex_);
-    try {
-      ensure_workers(seats);
-    } catch (const std::system_error&) {
-      // No thread to be had: fewer helpers, same answer.
+  try {
+    while (workers_ < std::min(wanted, threads())) {
+      std::thread([this, id = workers_] { work(id); }).detach();
+      ++workers_;
     }
-    team.next = teams_;
-    teams_ = &team;
-    offers_.fetch_add(seats, std::memory_order_release);
-    sleepers = sleepers_to_wake(seats);
+  } catch (const std::system_error&) {
+    // No thread to be had: fewer workers, same answer.
+  } catch (const std::bad_alloc&) {
   }
-  wake(sleepers);
-  team.work(0);
-  {
-    const std::lock_guard lock(mutex_);
-    Team** link = &teams_;
-    while (*link != nullptr && *link != &team) link = &(*link)->next;
-    if (*link == &team) *link = team.next;
-    offers_.fetch_sub(team.open_seats, std::memory_order_relaxed);
-    team.open_seats = 0;
-  }
-  // Each helper has at most one task left to finish.
-  for (int spins = 0; team.helpers.load(std::memory_order_acquire) != 0; ++spins) {
-    if (spins < 4096) {
-      pause();
-    } else {
-      std::this_thread::yield();
-    }
-  }
+  return workers_ > 0;
 }
 
-void ThreadPool::submit(Job& job) {
-  int sleepers = 0;
-  {
-    const std::lock_guard lock(mutex_);
-    try {
-      ensure_workers(threads());
-    } catch (const std::system_error&) {
-      if (workers_ == 0) throw;
-    }
-    job.next = nullptr;
-    (first_job_ == nullptr ? first_job_ : last_job_->next) = &job;
-    last_job_ = &job;
-    offers_.fetch_add(1, std::memory_order_release);
-    sleepers = sleepers_to_wake(1);
-  }
-  wake(sleepers);
-}
-
-// Workers beyond the limit sleep on the same condition: waking one of those would wake nobody.
-int ThreadPool::sleepers_to_wake(int offers) const {
-  return workers_ > threads() ? sleeping_ : std::min(offers, sleeping_);
-}
-
-void ThreadPool::wake(int sleepers) {
+// Spinning workers see it by themselves. Workers beyond the limit sleep on the same condition:
+// waking one of those would wake nobody.
+void ThreadPool::list(Job& job, int seats, Lock& lock) {
+  // To wake a thread for a second seat costs more than a small submitted job.
+  const bool is_short = job.finish != nullptr && Schedule::class_of(job.estimated_ns) == 0;
+  const int offers = schedule_.listed() + (is_short ? 1 : seats);
+  schedule_.add(job, seats);
+  int sleepers = std::clamp(offers - spinning_, 0, sleeping_);
+  if (sleepers > 0 && workers_ > threads()) sleepers = sleeping_;
+  lock.unlock();
   if (sleepers == 1) wake_.notify_one();
   if (sleepers > 1) wake_.notify_all();
 }
 
-// Takes a seat in a team before a job: a started call should end before another starts.
-bool ThreadPool::run_one(int id) noexcept {
-  std::unique_lock lock(mutex_);
-  if (!may_work(id)) return false;
-  if (Team* team = teams_) {
-    const int slot = team->next_slot++;
-    team->helpers.fetch_add(1, std::memory_order_relaxed);
-    if (--team->open_seats == 0) teams_ = team->next;
-    offers_.fetch_sub(1, std::memory_order_relaxed);
-    lock.unlock();
-    team->work(slot);
-    team->helpers.fetch_sub(1, std::memory_order_release);  // the team may be gone after this
-    return true;
+bool ThreadPool::run(Job& job, int threads, float* scratch) noexcept {
+  const int seats = static_cast<int>(std::min<std::ptrdiff_t>(job.tasks, threads)) - 1;
+  if (seats > 0) {
+    Lock lock = acquire();
+    ensure_workers(seats);
+    list(job, seats, lock);
   }
-  if (Job* job = first_job_) {
-    first_job_ = job->next;
-    offers_.fetch_sub(1, std::memory_order_relaxed);
-    lock.unlock();
-    job->run(*job);
-    return true;
+  for (;;) {
+    const std::ptrdiff_t task = job.next_task.fetch_add(1, std::memory_order_relaxed);
+    if (task >= job.tasks) break;
+    job.run_task(job, task, scratch);
   }
-  return false;
-}
-
-void ThreadPool::wait_for_work(int id) noexcept {
-  const auto give_up = std::chrono::steady_clock::now() + kSpin;
-  while (may_work(id) && std::chrono::steady_clock::now() < give_up) {
-    for (int i = 0; i < kPausesBetweenClockReads; ++i) {
-      if (offers_.load(std::memory_order_acquire) > 0) return;
-      pause();
+  if (job.listed.load(std::memory_order_acquire)) {
+    const Lock lock = acquire();
+    schedule_.remove(job);
+  }
+  // Each helper has at most one task left to finish.
+  for (int spins = 0; job.helpers.load(std::memory_order_acquire) != 0; ++spins) {
+    if (spins < kJoinSpins) {
+      relax();
+    } else {
+      std::this_thread::yield();
     }
   }
-  std::unique_lock lock(mutex_);
+  return !job.out_of_memory.load(std::memory_order_relaxed);
+}
+
+void ThreadPool::submit(Job& job, Job* after) noexcept {
+  Lock lock = acquire();
+  if (!ensure_workers(threads())) {
+    // Late and on the caller's own is better than never. `after` has been run like this, too.
+    lock.unlock();
+    Worker self{0};
+    job.helpers = 1;
+    work_on(self, {&job, job.next_task.fetch_add(1)});
+    return;
+  }
+  if (after != nullptr && !after->finished) {
+    job.next = nullptr;
+    (after->dependants == nullptr ? after->dependants : after->last_dependant->next) = &job;
+    after->last_dependant = &job;
+    return;
+  }
+  list_submitted(job, lock);
+}
+
+void ThreadPool::list_submitted(Job& job, Lock& lock) {
+  list(job, static_cast<int>(std::min<std::ptrdiff_t>(job.tasks, threads())), lock);
+}
+
+bool ThreadPool::withdraw(Job& job) noexcept {
+  const Lock lock = acquire();
+  job.cancelled.store(true, std::memory_order_relaxed);
+  const bool begun = !job.listed.load(std::memory_order_relaxed) ||
+                     job.next_task.load(std::memory_order_relaxed) > 0;
+  if (begun) return false;
+  schedule_.remove(job);
+  return true;
+}
+
+void ThreadPool::lap(Worker& self, int size_class) noexcept {
+  const Clock::time_point now = Clock::now();
+  const std::int64_t ns = std::chrono::nanoseconds(now - self.mark).count();
+  self.mark = now;
+  busy_ns_.fetch_add(ns, std::memory_order_relaxed);
+  schedule_.charge(size_class, static_cast<double>(ns));
+}
+
+bool ThreadPool::pause_task() noexcept {
+  Worker* const self = Worker::current;
+  if (self == nullptr) return true;  // the caller of `run`: its thread has nothing else to do
+  Job& job = *self->job;
+  if (schedule_.waiting_below(job.size_class)) run_smaller(*self);
+  return !job.cancelled.load(std::memory_order_relaxed);
+}
+
+bool pause_task() noexcept { return ThreadPool::process().pause_task(); }
+
+void ThreadPool::run_smaller(Worker& self) noexcept {
+  Job* const job = self.job;
+  const int size_class = job->size_class;
+  Lock lock = acquire();
+  lap(self, size_class);
+  ++self.depth;
+  while (const Schedule::Claim claim = schedule_.take(size_class)) {
+    const int smaller_class = claim.job->size_class;
+    lock.unlock();
+    work_on(self, claim);
+    lock = acquire();
+    lap(self, smaller_class);
+  }
+  --self.depth;
+  self.job = job;
+}
+
+// The job may be gone when this returns.
+void ThreadPool::work_on(Worker& self, Schedule::Claim claim) noexcept {
+  Job& job = *claim.job;
+  self.job = &job;
+  if (claim.task == 0 && job.finish != nullptr) running_.fetch_add(1, std::memory_order_relaxed);
+  float* const scratch = self.scratch_for(job);
+  if (scratch == nullptr && job.scratch_bytes > 0) {
+    job.out_of_memory.store(true, std::memory_order_relaxed);
+    job.drop_tasks();
+  }
+  // Until the counter is through: `drop_tasks` may move it any time.
+  for (std::ptrdiff_t task = claim.task; task < job.tasks;) {
+    if (job.cancelled.load(std::memory_order_relaxed) ||
+        job.out_of_memory.load(std::memory_order_relaxed)) {
+      job.drop_tasks();
+    } else {
+      job.run_task(job, task, scratch);
+      if (interruptions.any()) pause_task();
+    }
+    task = job.next_task.fetch_add(1, std::memory_order_relaxed);
+  }
+  leave(job);
+}
+
+void ThreadPool::leave(Job& job) noexcept {
+  if (job.finish == nullptr) {
+    // Belongs to a caller of `run`, who unlists it. It may be gone after this.
+    job.helpers.fetch_sub(1, std::memory_order_release);
+    return;
+  }
+  if (job.helpers.fetch_sub(1, std::memory_order_acq_rel) == 1) finish(job);
+}
+
+void ThreadPool::finish(Job& job) noexcept {
+  if (job.listed.load(std::memory_order_acquire)) {
+    const Lock lock = acquire();
+    schedule_.remove(job);
+  }
+  if (job.has_dependants) {
+    Lock lock = acquire();
+    job.finished = true;
+    while (Job* const next = job.dependants) {
+      job.dependants = next->next;
+      list_submitted(*next, lock);
+      lock = acquire();
+    }
+  }
+  running_.fetch_sub(1, std::memory_order_relaxed);
+  job.finish(job);
+}
+
+void ThreadPool::rest(Worker& self, Lock& lock) noexcept {
+  if (spinning_ < most_spinning_ && may_work(self.id)) {
+    ++spinning_;
+    lock.unlock();
+    while (!schedule_.waiting_below(Schedule::kClasses) && Clock::now() < self.spin_until) {
+      for (int i = 0; i < kPausesBetweenClockReads; ++i) {
+        if (schedule_.waiting_below(Schedule::kClasses)) break;
+        relax();
+      }
+    }
+    lock = acquire();
+    --spinning_;
+    if (schedule_.listed() > 0 || Clock::now() < self.spin_until) return;
+  }
+  self.release_scratch();
   ++sleeping_;
-  wake_.wait(lock, [&] { return may_work(id) && offers_.load(std::memory_order_relaxed) > 0; });
+  wake_.wait(lock, [&] { return may_work(self.id) && schedule_.listed() > 0; });
   --sleeping_;
 }
 
-void ThreadPool::worker(int id) noexcept {
+void ThreadPool::work(int id) noexcept {
+  name_this_thread();
+  Worker self{id};
+  Worker::current = &self;
+  Lock lock = acquire();
   for (;;) {
-    if (!run_one(id)) wait_for_work(id);
+    const Schedule::Claim claim = may_work(id) ? schedule_.take() : Schedule::Claim{};
+    if (!claim) {
+      rest(self, lock);
+      continue;
+    }
+    const int size_class = claim.job->size_class;
+    lock.unlock();
+    self.mark = Clock::now();
+    work_on(self, claim);
+    lock = acquire();
+    lap(self, size_class);
+    self.spin_until = self.mark + kSpin;
   }
 }
 

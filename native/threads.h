@@ -1,76 +1,83 @@
 // SPDX-License-Identifier: MIT
-// The process's one thread pool. It knows nothing of convolution: it runs tasks of a fork-join loop
-// (`parallel_for`) and whole jobs (`submit`). Workers are made when first needed, spin briefly for
-// more work, then sleep.
+// The process's one thread pool. It knows jobs and their tasks (schedule.h), nothing of
+// convolution. A thread that calls `run` works on its job itself, and idle workers join; `submit`
+// leaves it to the workers. They are made when first needed, spin briefly for more work, then
+// sleep.
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <cstddef>
+#include <cstdint>
 #include <mutex>
+
+#include "schedule.h"
 
 namespace gemmconv {
 
-// A unit of asynchronous work. The owner keeps it alive until `run` has been called.
-struct Job {
-  void (*run)(Job&) noexcept;
-  Job* next = nullptr;
-};
-
 class ThreadPool {
  public:
-  // Calls run for one task; `slot` < threads is not shared by tasks that run at the same time.
-  using Task = void (*)(void* context, std::ptrdiff_t task, int slot) noexcept;
-
   // Never destroyed: its threads may outlive static destructors.
   static ThreadPool& process();
 
-  // How many threads may compute; a worker beyond that stays asleep.
+  // How many workers may compute, and threads together on one `run`; a worker beyond that sleeps.
   void set_threads(int threads);
   int threads() const { return threads_.load(std::memory_order_relaxed); }
 
-  // Runs tasks [0, count) on the calling thread and on up to threads - 1 idle workers, and returns
-  // when all are done. Works with no worker at all: the caller takes every task that nobody has.
-  void parallel_for(std::ptrdiff_t count, int threads, Task task, void* context);
+  // Runs all tasks on this thread and up to threads - 1 idle workers, and returns when they are
+  // done. Works with no worker at all: the caller takes every task that nobody has. False when a
+  // worker found no memory for its scratch: then the job is unfinished.
+  bool run(Job& job, int threads, float* scratch) noexcept;
 
-  // Queues a job for a worker. Throws std::system_error when there is no worker to run it.
-  void submit(Job& job);
+  // Leaves a job to the workers; where there is none, and none to be had, runs it at once. With
+  // `after`, a job that has not been freed yet, it waits for that one to finish.
+  void submit(Job& job, Job* after = nullptr) noexcept;
+
+  // Takes a submitted job back. True when no thread had begun it: it will not finish, and is the
+  // caller's again. Otherwise it finishes soon, `cancelled`.
+  bool withdraw(Job& job) noexcept;
+
+  // Nanoseconds that all workers together have spent on jobs.
+  std::int64_t busy_ns() const { return busy_ns_.load(std::memory_order_relaxed); }
+
+  // Submitted jobs that a worker has begun and not finished.
+  int running() const { return running_.load(std::memory_order_relaxed); }
+
+  // Runs smaller jobs that wait, in the middle of a task of this thread. False when that task is no
+  // longer wanted.
+  bool pause_task() noexcept;
 
  private:
-  // A parallel_for in progress; lives on its caller's stack.
-  struct Team {
-    Task task;
-    void* context;
-    std::ptrdiff_t count;
-    int open_seats;     // helpers that may still join; under mutex_
-    int next_slot = 1;  // under mutex_
-    Team* next = nullptr;
-    std::atomic<std::ptrdiff_t> next_task{0};
-    std::atomic<int> helpers{0};
-
-    void work(int slot) noexcept;
-  };
+  using Clock = std::chrono::steady_clock;
+  using Lock = std::unique_lock<std::mutex>;
+  struct Worker;
 
   ThreadPool();
-  void ensure_workers(int wanted);  // under mutex_
-  void worker(int id) noexcept;
-  bool run_one(int id) noexcept;
+  Lock acquire();
+  bool ensure_workers(int wanted) noexcept;    // under mutex_; false when there is none
+  void list(Job& job, int seats, Lock& lock);  // gives the lock up
+  void list_submitted(Job& job, Lock& lock);   // gives the lock up
+  void work(int id) noexcept;
+  void work_on(Worker& self, Schedule::Claim claim) noexcept;
+  void leave(Job& job) noexcept;
+  void finish(Job& job) noexcept;
+  void run_smaller(Worker& self) noexcept;
+  void lap(Worker& self, int size_class) noexcept;  // under mutex_
   bool may_work(int id) const { return id < threads(); }
-  void wait_for_work(int id) noexcept;
-  int sleepers_to_wake(int offers) const;  // under mutex_
-  void wake(int sleepers);
+  void rest(Worker& self, Lock& lock) noexcept;
 
+  const int most_spinning_;
   std::atomic<int> threads_;
-  // Queued jobs plus open seats: what a spinning worker watches without taking the lock.
-  std::atomic<int> offers_{0};
+  std::atomic<std::int64_t> busy_ns_{0};
+  std::atomic<int> running_{0};
 
   std::mutex mutex_;
   std::condition_variable wake_;
+  Schedule schedule_;
   int workers_ = 0;
+  int spinning_ = 0;
   int sleeping_ = 0;
-  Team* teams_ = nullptr;
-  Job* first_job_ = nullptr;
-  Job* last_job_ = nullptr;
 };
 
 }  // namespace gemmconv

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "slice.h"
+
 namespace gemmconv {
 namespace {
 
@@ -118,6 +120,7 @@ void transform_inputs(const Winograd& w, Range block, const Workspace& at, float
     for (std::ptrdiff_t c = 0; c < w.channels; c += lanes) {
       read_strip(w, tiles, c, strip);
       transform_strip(w, tiles, panels, done, c, strip, at.v_stride, scratch);
+      if (!end_slice()) return;
     }
     done += tiles.size();
   }
@@ -140,6 +143,7 @@ void multiply(const Winograd& w, std::ptrdiff_t block_tiles, const Panel& filter
           {w.channels, v + panel.begin * padded_channels, u, m + panel.begin * filters.width});
     }
     u += w.channels * filters.width;
+    if (!end_slice()) return;
   }
 }
 
@@ -249,6 +253,7 @@ void winograd_pack(const FilterView& filter, const Panels& panels,
             filter.kh_stride, filter.kw_stride, to + c * panel.width + lane,
             filter.channels * panel.width);
       }
+      if (!end_slice()) return;
     }
   }
 }
@@ -281,6 +286,7 @@ void winograd(const Winograd& w, Range filter_panels, Range tiles, float* scratc
       for (std::ptrdiff_t v = 0; v < panel.width; v += w.kernel->lanes) {
         transform_outputs(w, block, panel.begin + v, panel.width, scratch + at.m + v, at,
                           scratch + at.strip);
+        if (!end_slice()) return;
       }
     }
   }

@@ -43,12 +43,14 @@ describe('lib: who may import whom', () => {
     options: ['errors', 'geometry', 'problem', 'tensor'],
     validate: ['errors', 'geometry', 'options', 'problem', 'tensor', 'types'],
     settings: ['binding', 'errors', 'options', 'types'],
+    outcomes: ['../binding.js', 'errors'],
+    calls: ['../binding.js', 'binding', 'outcomes', 'tensor', 'types'],
     plans: [
-      ...['../binding.js', 'binding', 'errors', 'geometry'],
-      ...['problem', 'settings', 'tensor', 'validate'],
+      ...['../binding.js', 'binding', 'calls', 'errors', 'geometry'],
+      ...['problem', 'tensor', 'validate'],
     ],
     conv2d: [
-      ...['binding', 'errors', 'geometry', 'plans'],
+      ...['binding', 'calls', 'errors', 'geometry', 'outcomes', 'plans'],
       ...['problem', 'tensor', 'types', 'validate'],
     ],
     index: ['conv2d', 'settings', 'types'],

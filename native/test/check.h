@@ -63,6 +63,7 @@ void pack_tests(Suite& suite);
 void gemm_tests(Suite& suite);
 void conv2d_tests(Suite& suite);
 void plan_tests(Suite& suite);
+void schedule_tests(Suite& suite);
 void threads_tests(Suite& suite);
 void winograd_tests(Suite& suite);
 

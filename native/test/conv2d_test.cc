@@ -150,10 +150,9 @@ void check_conv2d(Suite& suite, const Isa& isa, Random& random, int& done) {
   const Case c(p, random);
   std::vector<float> packed(packed_bytes(*plan) / sizeof(float));
   pack(*plan, c.filter.data(), c.bias.data(), packed.data());
-  std::vector<float> workspace(plan->workspace_bytes() / sizeof(float));
+  std::vector<float> scratch(plan->scratch_bytes() / sizeof(float));
   std::vector<float> output(c.add.size());
-  run(*plan, {c.input.data(), packed.data(), c.add.data(), output.data()}, workspace.data(),
-      nullptr);
+  run(*plan, {c.input.data(), packed.data(), c.add.data(), output.data()}, scratch.data());
   check_output(suite, c, output, kBaselineFuses || std::string(isa.name) != "baseline");
 }
 

@@ -7,49 +7,105 @@
 #include <vector>
 
 #include "check.h"
+#include "slice.h"
 
 namespace gemmconv::test {
 namespace {
 
-struct Count {
-  std::vector<std::atomic<int>> runs;
-  std::vector<std::atomic<int>> slot_in_use;
-  std::atomic<int> shared_slots{0};
+using std::chrono::microseconds;
+using std::chrono::milliseconds;
 
-  Count(std::size_t tasks, std::size_t slots) : runs(tasks), slot_in_use(slots) {}
-};
-
+constexpr std::size_t kSlots = 16;
 constexpr std::size_t kLingering = 17;
 
-void count_task(void* context, std::ptrdiff_t task, int slot) noexcept {
-  Count& count = *static_cast<Count*>(context);
-  std::atomic<int>& in_use = count.slot_in_use[static_cast<std::size_t>(slot)];
-  if (in_use.fetch_add(1) != 0) ++count.shared_slots;
-  // Long enough for every helper to wake and hold its slot at the same time.
-  if (count.runs.size() == kLingering) std::this_thread::sleep_for(std::chrono::microseconds(300));
-  ++count.runs[static_cast<std::size_t>(task)];
-  in_use.fetch_sub(1);
-}
-
+// Counts how often each task ran, and marks its scratch to see that nobody else writes there.
 struct CountingJob : Job {
-  std::atomic<int>* done;
+  std::vector<std::atomic<int>> runs;
+  std::atomic<int> shared_scratch{0};
+  std::atomic<int>* done = nullptr;
+
+  explicit CountingJob(std::size_t count, std::size_t bytes = 64) : runs(count) {
+    tasks = static_cast<std::ptrdiff_t>(count);
+    scratch_bytes = bytes;
+    run_task = [](Job& job, std::ptrdiff_t task, float* scratch) noexcept {
+      static_cast<CountingJob&>(job).count(task, scratch);
+    };
+  }
+
+  void count(std::ptrdiff_t task, float* scratch) {
+    const float mark = static_cast<float>(task);
+    *scratch = mark;
+    // Long enough for every helper to wake and be at work at the same time.
+    if (runs.size() == kLingering) std::this_thread::sleep_for(microseconds(300));
+    end_slice();
+    if (*scratch != mark) ++shared_scratch;
+    ++runs[static_cast<std::size_t>(task)];
+  }
+
+  bool is_right() const {
+    for (const auto& r : runs) {
+      if (r != 1) return false;
+    }
+    return shared_scratch == 0;
+  }
 };
 
-void finish_job(Job& job) noexcept { ++*static_cast<CountingJob&>(job).done; }
+// Tells when it has finished.
+struct SubmittedJob : CountingJob {
+  std::atomic<bool> is_finished{false};
+  bool was_right = false;  // when it finished
 
-}  // namespace
+  explicit SubmittedJob(std::size_t count, double ns = 0) : CountingJob(count) {
+    estimated_ns = ns;
+    finish = [](Job& job) noexcept {
+      SubmittedJob& self = static_cast<SubmittedJob&>(job);
+      self.was_right = self.is_right();
+      self.is_finished = true;
+    };
+  }
+};
 
-void threads_tests(Suite& suite) {
-  ThreadPool& pool = ThreadPool::process();
-  pool.set_threads(4);
-  suite.test("every task runs once, no two at a time in one slot", [&] {
+template <typename Condition>
+bool eventually(Condition holds) {
+  for (int wait = 0; wait < 5000 && !holds(); ++wait) std::this_thread::sleep_for(milliseconds(1));
+  return holds();
+}
+
+// Occupies a worker until it is told to end, and pauses again and again.
+struct LongJob : Job {
+  std::atomic<int> begun{0};
+  std::atomic<bool> stop{false};
+  std::atomic<bool> was_cancelled{false};
+  std::atomic<bool> is_finished{false};
+
+  LongJob(std::ptrdiff_t count, double ns) {
+    tasks = count;
+    estimated_ns = ns;
+    run_task = [](Job& job, std::ptrdiff_t, float*) noexcept {
+      LongJob& self = static_cast<LongJob&>(job);
+      ++self.begun;
+      while (!self.stop) {
+        std::this_thread::sleep_for(microseconds(20));
+        if (end_slice()) continue;
+        self.was_cancelled = true;
+        return;
+      }
+    };
+    finish = [](Job& job) noexcept { static_cast<LongJob&>(job).is_finished = true; };
+  }
+};
+
+constexpr double kHuge = 1e9;
+
+void run_tests(Suite& suite, ThreadPool& pool) {
+  suite.test("every task runs once, no two at a time in one scratch", [&] {
     for (const int threads : {1, 2, 3, 4, 16}) {
       for (const std::size_t tasks : {std::size_t{0}, std::size_t{1}, std::size_t{2},
                                       std::size_t{3}, kLingering, std::size_t{1000}}) {
-        Count count(tasks, 16);
-        pool.parallel_for(static_cast<std::ptrdiff_t>(tasks), threads, count_task, &count);
-        for (const auto& runs : count.runs) suite.check(runs == 1, "not once");
-        suite.check(count.shared_slots == 0, "shared a slot");
+        CountingJob job(tasks);
+        float scratch[16];
+        suite.check(pool.run(job, threads, scratch), "out of memory");
+        suite.check(job.is_right(), "not once, or shared scratch");
       }
     }
   });
@@ -59,34 +115,132 @@ void threads_tests(Suite& suite) {
     for (int i = 0; i < 4; ++i) {
       callers.emplace_back([&] {
         for (int repeat = 0; repeat < 300; ++repeat) {
-          Count count(5, 4);
-          pool.parallel_for(5, 4, count_task, &count);
-          for (const auto& runs : count.runs) wrong += runs != 1;
-          wrong += count.shared_slots;
-          if (repeat % 100 == 0) std::this_thread::sleep_for(std::chrono::milliseconds(2));
+          CountingJob job(5);
+          float scratch[16];
+          pool.run(job, 4, scratch);
+          wrong += !job.is_right();
+          if (repeat % 100 == 0) std::this_thread::sleep_for(milliseconds(2));
         }
       });
     }
     for (std::thread& caller : callers) caller.join();
-    suite.check(wrong == 0, "a task was lost, doubled, or shared a slot");
+    suite.check(wrong == 0, "a task was lost, doubled, or shared its scratch");
   });
-  suite.test("jobs run, each once, also after the thread limit has changed", [&] {
+  suite.test("a worker without memory for scratch says so", [&] {
+    CountingJob job(kLingering, std::size_t{1} << 60);
+    float scratch[16];
+    const bool done = pool.run(job, 4, scratch);
+    suite.check(done == job.is_right(), "unfinished, but called done");
+    SubmittedJob submitted(3);
+    submitted.scratch_bytes = std::size_t{1} << 60;
+    pool.submit(submitted);
+    suite.check(eventually([&] { return submitted.is_finished.load(); }), "never finished");
+    suite.check(submitted.out_of_memory, "not told");
+  });
+}
+
+void submit_tests(Suite& suite, ThreadPool& pool) {
+  suite.test("submitted jobs of all sizes run, also after the thread limit has changed", [&] {
     for (const int threads : {4, 1, 3}) {
       pool.set_threads(threads);
-      constexpr int kJobs = 100;
-      std::atomic<int> done{0};
-      const auto jobs = std::make_unique<CountingJob[]>(kJobs);
-      for (int i = 0; i < kJobs; ++i) {
-        jobs[static_cast<std::size_t>(i)].run = finish_job;
-        jobs[static_cast<std::size_t>(i)].done = &done;
-        pool.submit(jobs[static_cast<std::size_t>(i)]);
+      std::vector<std::unique_ptr<SubmittedJob>> jobs;
+      for (int i = 0; i < 2000; ++i) {
+        const double ns = i % 3 == 0 ? 1e3 : i % 3 == 1 ? 1e6 : kHuge;
+        jobs.push_back(std::make_unique<SubmittedJob>(1 + i % 7, ns));
+        pool.submit(*jobs.back());
       }
-      for (int wait = 0; wait < 2000 && done != kJobs; ++wait) {
-        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      for (const auto& job : jobs) {
+        suite.check(eventually([&] { return job->is_finished.load(); }), "a job was lost");
+        suite.check(job->was_right,
+                    "finished with a task lost, doubled, not done, or in shared scratch");
       }
-      suite.check(done == kJobs, "a job was lost");
+    }
+    pool.set_threads(4);
+  });
+  suite.test("a small job runs in a pause of large ones that hold every worker", [&] {
+    LongJob large(8, kHuge);
+    pool.submit(large);
+    suite.check(eventually([&] { return large.begun == 4; }), "not on every worker");
+    SubmittedJob small(2, 1e3);
+    pool.submit(small);
+    suite.check(eventually([&] { return small.is_finished.load(); }), "starved");
+    SubmittedJob equal(1, kHuge);
+    pool.submit(equal);
+    std::this_thread::sleep_for(milliseconds(20));
+    suite.check(!equal.is_finished, "an equal one interrupted it");
+    CountingJob mine(3);
+    float scratch[16];
+    suite.check(pool.run(mine, 4, scratch) && mine.is_right(), "run waits for workers");
+    large.stop = true;
+    suite.check(eventually([&] { return equal.is_finished && large.is_finished; }), "lost");
+  });
+  suite.test("a job waits for the one it depends on", [&] {
+    LongJob first(1, 1e3);
+    first.has_dependants = true;
+    pool.submit(first);
+    SubmittedJob second(3), third(1);
+    pool.submit(second, &first);
+    pool.submit(third, &first);
+    std::this_thread::sleep_for(milliseconds(20));
+    suite.check(!second.is_finished && !third.is_finished, "did not wait");
+    first.stop = true;
+    suite.check(eventually([&] { return second.is_finished && third.is_finished; }), "lost");
+    SubmittedJob late(1);
+    pool.submit(late, &first);
+    suite.check(eventually([&] { return late.is_finished.load(); }), "waits for what is over");
+  });
+}
+
+void withdraw_tests(Suite& suite, ThreadPool& pool) {
+  suite.test("withdrawn: queued jobs at once, running ones at their next pause", [&] {
+    LongJob running(8, kHuge);
+    pool.submit(running);
+    suite.check(eventually([&] { return running.begun == 4; }), "not on every worker");
+    LongJob queued(8, kHuge);
+    pool.submit(queued);
+    suite.check(pool.withdraw(queued), "still there");
+    {
+      const Interruption interruption;
+      suite.check(!pool.withdraw(running), "ran on");
+      suite.check(eventually([&] { return running.is_finished.load(); }), "did not end");
+    }
+    suite.check(running.was_cancelled && running.begun == 4, "ran tasks nobody wants");
+    std::this_thread::sleep_for(milliseconds(5));
+    suite.check(!queued.is_finished && queued.begun == 0, "ran after all");
+  });
+  suite.test("withdrawing at random, under load", [&] {
+    Random random(8);
+    for (int round = 0; round < 30; ++round) {
+      std::vector<std::unique_ptr<SubmittedJob>> jobs;
+      std::vector<bool> gone;
+      for (int i = 0; i < 100; ++i) {
+        jobs.push_back(
+            std::make_unique<SubmittedJob>(1 + random.below(5), random.below(2) == 0 ? 0 : 1e6));
+        pool.submit(*jobs.back());
+        gone.push_back(false);
+        const auto victim = static_cast<std::size_t>(random.below(i + 1));
+        if (!gone[victim] && random.below(3) == 0) gone[victim] = pool.withdraw(*jobs[victim]);
+      }
+      for (std::size_t i = 0; i < jobs.size(); ++i) {
+        if (gone[i]) {
+          suite.check(jobs[i]->runs[0] == 0, "ran after all");
+        } else {
+          suite.check(eventually([&] { return jobs[i]->is_finished.load(); }), "a job was lost");
+        }
+      }
     }
   });
+}
+
+}  // namespace
+
+void threads_tests(Suite& suite) {
+  ThreadPool& pool = ThreadPool::process();
+  pool.set_threads(4);
+  run_tests(suite, pool);
+  submit_tests(suite, pool);
+  withdraw_tests(suite, pool);
+  suite.check(pool.running() == 0, "jobs still count as running");
 }
 
 }  // namespace gemmconv::test

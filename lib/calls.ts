@@ -1,0 +1,144 @@
+import type { Outcome } from '../binding.js';
+import { binding } from './binding.js';
+import { DONE, errorOf } from './outcomes.js';
+import { uninitialised } from './tensor.js';
+import type { Tensor } from './types.js';
+
+/** A call that has been handed to the native side. */
+interface Call {
+  /** Told once, when the native side is through with it. */
+  finished(outcome: Outcome): void;
+}
+
+/** Calls by ticket; they also keep alive the arrays that the workers use. */
+const calls: (Call | undefined)[] = [];
+const freeTickets: number[] = [];
+
+function newTicket(call: Call): number {
+  const ticket = freeTickets.pop() ?? calls.length;
+  calls[ticket] = call;
+  return ticket;
+}
+
+function release(ticket: number): void {
+  calls[ticket] = undefined;
+  freeTickets.push(ticket);
+}
+
+const MOST_A_TURN = 64;
+const finished = new Int32Array(2 * MOST_A_TURN);
+
+/**
+ * Settles some calls and comes back in the next turn of the event loop, until there are none. Not
+ * sooner: their continuations run when this returns, and may start as many calls again.
+ */
+function settleFinished(): void {
+  const count = binding.takeFinished(finished);
+  if (count > 0) setImmediate(settleFinished);
+  for (let i = 0; i < count; i++) {
+    const ticket = finished[2 * i] as number;
+    const call = calls[ticket] as Call;
+    call.finished(finished[2 * i + 1] as Outcome);
+    release(ticket);
+  }
+}
+
+binding.onFinished(settleFinished);
+
+/** What the native side works on. It stays as it is until the call has finished. */
+export interface Work {
+  readonly plan: ArrayBuffer;
+  readonly packed: ArrayBuffer;
+  /** Ticket of the packing that fills `packed`; -1 when it has been filled. */
+  readonly packing: number;
+}
+
+/** Started packings settle by a callback: nobody but the calls behind them waits. */
+export function startPacking(
+  plan: ArrayBuffer,
+  filter: Float32Array,
+  bias: Float32Array | null,
+  packed: ArrayBuffer,
+  finished: (outcome: Outcome) => void,
+): number {
+  const call = { finished, keep: [plan, filter, bias, packed] };
+  const ticket = newTicket(call);
+  const outcome = binding.packAsync(plan, filter, bias, packed, ticket);
+  if (outcome === DONE) return ticket;
+  release(ticket);
+  throw errorOf(outcome, { input: filter, add: null, out: null });
+}
+
+export interface RunTensors {
+  readonly input: Float32Array;
+  readonly add: Float32Array | null;
+  /** The caller's memory for the output. */
+  readonly out: Float32Array | null;
+  readonly outputShape: readonly number[];
+  readonly outputCount: number;
+}
+
+/** One `run`: from start to the settling of its promise. */
+export class RunCall implements Call {
+  readonly #work: Work;
+  readonly #tensors: RunTensors;
+  readonly #signal: AbortSignal | null;
+  /** Nobody else sees it before the promise resolves. null where the output goes to `out`. */
+  readonly #output: Float32Array | null;
+  #ticket = -1;
+  #resolve!: (output: Tensor) => void;
+  #reject!: (reason: unknown) => void;
+  #isSettled = false;
+
+  constructor(work: Work, tensors: RunTensors, signal: AbortSignal | null) {
+    this.#work = work;
+    this.#tensors = tensors;
+    this.#signal = signal;
+    this.#output = tensors.out === null ? uninitialised(tensors.outputCount) : null;
+  }
+
+  /** Done, or why it could not be started. */
+  start(): Outcome {
+    const { plan, packed, packing } = this.#work;
+    const { input, add } = this.#tensors;
+    this.#ticket = newTicket(this);
+    const outcome = binding.runAsync(plan, packed, input, add, this.#output, this.#ticket, packing);
+    if (outcome !== DONE) release(this.#ticket);
+    return outcome;
+  }
+
+  /** The promise of a call that has been started. */
+  promise(): Promise<Tensor> {
+    const promise = new Promise<Tensor>((resolve, reject) => {
+      this.#resolve = resolve;
+      this.#reject = reject;
+    });
+    const signal = this.#signal;
+    if (signal !== null) {
+      signal.addEventListener('abort', this.#onAbort);
+      // An option read after the signal may have aborted it before we listened.
+      if (signal.aborted) this.#onAbort();
+    }
+    return promise;
+  }
+
+  readonly #onAbort = () => {
+    const signal = this.#signal as AbortSignal;
+    signal.removeEventListener('abort', this.#onAbort);
+    this.#isSettled = true;
+    if (binding.cancel(this.#ticket)) release(this.#ticket);
+    this.#reject(signal.reason);
+  };
+
+  finished(outcome: Outcome): void {
+    if (this.#isSettled) return;
+    this.#signal?.removeEventListener('abort', this.#onAbort);
+    const { out, outputShape } = this.#tensors;
+    if (outcome === DONE && out !== null) outcome = binding.collect(this.#ticket, out);
+    if (outcome === DONE) {
+      this.#resolve({ data: out ?? (this.#output as Float32Array), shape: [...outputShape] });
+    } else {
+      this.#reject(errorOf(outcome, this.#tensors));
+    }
+  }
+}

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: MIT
+#include "schedule.h"
+
+#include <memory>
+#include <vector>
+
+#include "check.h"
+
+namespace gemmconv::test {
+namespace {
+
+constexpr double kSmallNs = 10e3;
+constexpr double kHugeNs = 100e6;
+constexpr double kSliceNs = 50e3;
+
+struct Bench {
+  std::atomic<unsigned> waiting{0};
+  Schedule schedule{waiting};
+  std::vector<std::unique_ptr<Job>> jobs;
+
+  Job& add(double ns, std::ptrdiff_t tasks, int seats = 8) {
+    Job& job = *jobs.emplace_back(std::make_unique<Job>());
+    job.tasks = tasks;
+    job.estimated_ns = ns;
+    schedule.add(job, seats);
+    return job;
+  }
+};
+
+// A worker in the middle of a huge job, as the pool does it: pauses every slice, and runs small
+// jobs, of which there are always some. What share of the time remains for the huge one.
+double share_of_huge_job(int slices) {
+  Bench bench;
+  const Job& huge = bench.add(kHugeNs, 1);
+  bench.schedule.take();
+  double huge_ns = 0, small_ns = 0;
+  for (int i = 0; i < slices; ++i) {
+    huge_ns += kSliceNs;
+    bench.schedule.charge(huge.size_class, kSliceNs);
+    for (;;) {
+      bench.add(kSmallNs, 1);
+      const Schedule::Claim claim = bench.schedule.take(huge.size_class);
+      if (!claim) break;
+      small_ns += kSmallNs;
+      bench.schedule.charge(claim.job->size_class, kSmallNs);
+    }
+  }
+  return huge_ns / (huge_ns + small_ns);
+}
+
+}  // namespace
+
+void schedule_tests(Suite& suite) {
+  suite.test("size classes", [&] {
+    suite.check(Schedule::class_of(0) == 0, "nothing");
+    suite.check(Schedule::class_of(49e3) == 0 && Schedule::class_of(50e3) == 1, "bound");
+    suite.check(Schedule::class_of(1e12) == Schedule::kClasses - 1, "largest");
+  });
+  suite.test("the first comes first, with as many threads as want to join", [&] {
+    Bench bench;
+    Job& first = bench.add(kHugeNs, 3);
+    Job& second = bench.add(kHugeNs, 2);
+    for (const auto& [job, task] : {std::pair{&first, 0}, {&first, 1}, {&first, 2}, {&second, 0}}) {
+      const Schedule::Claim claim = bench.schedule.take();
+      suite.check(claim.job == job && claim.task == task, "out of order");
+    }
+  });
+  suite.test("no more threads than seats", [&] {
+    Bench bench;
+    Job& first = bench.add(kHugeNs, 9, 2);
+    suite.check(bench.schedule.take().job == &first && bench.schedule.take().job == &first, "two");
+    suite.check(!bench.schedule.take() && bench.waiting == 0, "a third");
+  });
+  suite.test("small jobs go side by side, then share threads", [&] {
+    Bench bench;
+    Job& first = bench.add(kSmallNs, 4);
+    Job& second = bench.add(kSmallNs, 4);
+    suite.check(bench.schedule.take().job == &first, "first");
+    suite.check(bench.schedule.take().job == &second, "not side by side");
+    suite.check(bench.schedule.take().job == &first, "a thread has nothing to do");
+  });
+  suite.test("jobs whose tasks are gone, or that were removed, are passed over", [&] {
+    Bench bench;
+    bench.add(kHugeNs, 5).drop_tasks();
+    Job& removed = bench.add(kHugeNs, 5);
+    Job& last = bench.add(kHugeNs, 5);
+    bench.schedule.remove(removed);
+    bench.schedule.remove(removed);
+    suite.check(bench.schedule.take().job == &last, "wrong job");
+    bench.schedule.remove(last);
+    suite.check(!bench.schedule.take() && bench.waiting == 0 && bench.schedule.listed() == 0,
+                "more");
+  });
+  suite.test("a small job goes ahead of large ones, and interrupts them", [&] {
+    Bench bench;
+    Job& huge = bench.add(kHugeNs, 9);
+    Job& small = bench.add(kSmallNs, 1);
+    suite.check(bench.schedule.take().job == &small, "waits behind a huge one");
+    suite.check(bench.schedule.take().job == &huge, "huge");
+    suite.check(!bench.schedule.waiting_below(huge.size_class), "interrupted by nothing");
+    bench.schedule.charge(huge.size_class, 1e9);
+    Job& next = bench.add(kSmallNs, 1);
+    suite.check(bench.schedule.waiting_below(huge.size_class), "not seen");
+    suite.check(!bench.schedule.waiting_below(next.size_class), "interrupts its equals");
+    suite.check(bench.schedule.take(huge.size_class).job == &next, "waits for a huge one");
+    suite.check(!bench.schedule.take(huge.size_class), "a job interrupts its equals");
+  });
+  suite.test("a flood of small jobs leaves a huge one its share", [&] {
+    const double share = share_of_huge_job(1000);
+    suite.check(share > 0.04 && share < 0.1, "share " + std::to_string(share));
+  });
+}
+
+}  // namespace gemmconv::test
