@@ -17,7 +17,7 @@ case $kind in
     ;;
   tsan)
     sanitizers=thread
-    native=(threads)
+    native=(schedule threads)
     ;;
   *)
     echo "usage: test/sanitize.sh asan|tsan" >&2
