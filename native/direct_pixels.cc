@@ -9,66 +9,83 @@
 namespace gemmconv {
 namespace {
 
+// Where a tap of the first output lies in the image and in the strip; the strip.
 struct Scratch {
-  std::ptrdiff_t* taps;
+  std::ptrdiff_t *in_place, *copied;
   float* strip;
 };
 
 std::ptrdiff_t taps_floats(const DirectPixels& d) {
-  const std::size_t bytes = static_cast<std::size_t>(d.k()) * sizeof(std::ptrdiff_t);
+  const std::size_t bytes = static_cast<std::size_t>(2 * d.k()) * sizeof(std::ptrdiff_t);
   return static_cast<std::ptrdiff_t>(bytes / sizeof(float) + 15) / 16 * 16;
 }
 
 Scratch scratch_of(const DirectPixels& d, float* floats) {
-  return {reinterpret_cast<std::ptrdiff_t*>(floats), floats + taps_floats(d)};
+  auto* taps = reinterpret_cast<std::ptrdiff_t*>(floats);
+  return {taps, taps + d.k(), floats + taps_floats(d)};
+}
+
+void locate_taps_in_place(const DirectPixels& d, std::ptrdiff_t* taps) {
+  const Patches& p = d.patches;
+  for (std::ptrdiff_t c = 0; c < d.channels; ++c) {
+    for (std::ptrdiff_t kh = 0; kh < p.kernel_h; ++kh) {
+      for (std::ptrdiff_t kw = 0; kw < p.kernel_w; ++kw) {
+        *taps++ = c * p.channel_stride + kh * p.dilation_h * p.row_stride + kw * p.dilation_w;
+      }
+    }
+  }
 }
 
 // A run of lanes to compute. They are the outputs from `pixel` on; but of every `row` lanes only
 // the first `columns` are outputs.
 struct Run {
   const float* x;
+  const std::ptrdiff_t* taps;
   std::ptrdiff_t pixel, lanes, columns, row;
+  bool reads_on;
 };
 
+// Cuts runs into tiles of whole vectors, evenly.
 class Tiles {
  public:
-  Tiles(const DirectPixels& d, Range filter_panels, const std::ptrdiff_t* taps)
+  explicit Tiles(const DirectPixels& d)
       : d_(d),
         panels_(d.filter_panels()),
-        filter_panels_(filter_panels),
-        taps_(taps),
         k_(d.k()),
         most_(d.kernel->vectors[panels_[0].width - 1]) {}
 
-  // Cuts a run evenly into tiles of whole vectors.
-  void compute(const Run& run) const {
+  void compute(const Run& run, Range filter_panels) const {
     const std::ptrdiff_t lanes = d_.kernel->lanes;
     std::ptrdiff_t pixel = run.pixel;
     std::ptrdiff_t column = 0;
-    std::ptrdiff_t width = 0;
-    for (std::ptrdiff_t lane = 0; lane < run.lanes; lane += width, column += width) {
+    std::ptrdiff_t vectors = 0;
+    for (std::ptrdiff_t lane = 0; lane < run.lanes; lane += vectors * lanes) {
       while (column >= run.row) column -= run.row;
       if (column >= run.columns) {
         lane += run.row - column;
         column = 0;
-        width = 0;
-        continue;
       }
-      const std::ptrdiff_t left = (run.lanes - lane + lanes - 1) / lanes;
-      const std::ptrdiff_t tiles = (left + most_ - 1) / most_;
-      width = (left + tiles - 1) / tiles * lanes;
-      const std::ptrdiff_t outputs = outputs_of(run, column, std::min(width, run.lanes - lane));
-      const std::ptrdiff_t first = std::min(outputs, run.columns - column);
+      vectors = vectors_of((run.lanes - lane + lanes - 1) / lanes);
+      const std::ptrdiff_t outputs =
+          outputs_of(run, column, std::min(vectors * lanes, run.lanes - lane));
       tile_of_panels(
-          {run.x + lane, taps_, nullptr, k_, static_cast<int>(outputs), static_cast<int>(first),
-           static_cast<int>(run.columns), static_cast<int>(run.row - run.columns), nullptr},
-          pixel, width / lanes);
+          filter_panels, vectors, pixel,
+          {run.x + lane, run.taps, run.reads_on ? vectors * lanes : 0, nullptr, k_,
+           static_cast<int>(outputs), static_cast<int>(std::min(outputs, run.columns - column)),
+           static_cast<int>(run.columns), static_cast<int>(run.row - run.columns), nullptr});
       pixel += outputs;
+      column += vectors * lanes;
       if (!end_slice()) return;
     }
   }
 
  private:
+  // Of a tile, when so many are left: the last two share evenly.
+  std::ptrdiff_t vectors_of(std::ptrdiff_t left) const {
+    if (left <= most_) return left;
+    return left < 2 * most_ ? (left + 1) / 2 : most_;
+  }
+
   // Of so many lanes from a column on.
   static std::ptrdiff_t outputs_of(const Run& run, std::ptrdiff_t column, std::ptrdiff_t lanes) {
     std::ptrdiff_t outputs = 0;
@@ -78,84 +95,164 @@ class Tiles {
     return outputs;
   }
 
-  void tile_of_panels(DirectPixelsTile tile, std::ptrdiff_t pixel, std::ptrdiff_t vectors) const {
-    for (std::ptrdiff_t i = filter_panels_.begin; i < filter_panels_.end; ++i) {
+  void tile_of_panels(Range filter_panels, std::ptrdiff_t vectors, std::ptrdiff_t pixel,
+                      DirectPixelsTile tile) const {
+    const std::ptrdiff_t next = tile.ahead;
+    for (std::ptrdiff_t i = filter_panels.begin; i < filter_panels.end; ++i) {
       const Panel panel = panels_[i];
       const Output output = d_.destination.tile(Lanes::pixels, panel.begin, pixel);
       tile.w = d_.filter_packed + panel.begin * k_;
       tile.output = &output;
+      // Each panel asks for another cache line of the next tile's pixels.
+      const std::ptrdiff_t line = (i - filter_panels.begin) * 16;
+      tile.ahead = line < next ? next + line : 0;
       d_.kernel->tile[panel.width - 1][vectors - 1](tile);
     }
   }
 
   const DirectPixels& d_;
   const Panels panels_;
-  const Range filter_panels_;
-  const std::ptrdiff_t* const taps_;
   const std::ptrdiff_t k_, most_;
 };
 
-void rows_of_strips(const DirectPixels& d, Range filter_panels, Range rows,
-                    const Scratch& scratch) {
-  const std::ptrdiff_t width = d.patches.out_width;
-  const Strip strip(d.strip, d.patches, d.channels, d.rows, d.columns);
-  const std::ptrdiff_t row = strip.row_stride();
-  const Tiles tiles(d, filter_panels, scratch.taps);
-  strip.locate_taps(scratch.taps);
-  zero_run(scratch.strip + strip.floats(), d.kernel->lanes);
-  for (std::ptrdiff_t oh = rows.begin; oh < rows.end; oh += d.rows) {
-    const std::ptrdiff_t count = std::min(d.rows, rows.end - oh);
-    for (std::ptrdiff_t ow = 0; ow < width; ow += d.columns) {
-      strip.fill(oh, ow, scratch.strip);
-      const std::ptrdiff_t pixel = oh * width + ow;
-      if (d.runs_on()) {
-        tiles.compute({scratch.strip, pixel, (count - 1) * row + width, width, row});
+// Outputs from (oh, ow) on, rows × columns of them.
+struct Block {
+  std::ptrdiff_t oh, rows, ow, columns;
+};
+
+class Blocks {
+ public:
+  Blocks(const DirectPixels& d, Range filter_panels, const Scratch& scratch)
+      : d_(d),
+        panels_(filter_panels),
+        scratch_(scratch),
+        tiles_(d),
+        strip_(d.strip, d.patches, d.channels, d.rows, d.strip_columns()) {
+    strip_.locate_taps(scratch.copied);
+    // Read by the last vector of a strip whose rows are not whole vectors.
+    zero_run(scratch.strip + strip_.floats(), d.kernel->lanes);
+  }
+
+  // Panels outside, so that few output channels are written at a time, long runs of each (4 % of
+  // 3×3 3->64@224).
+  void copied(const Block& block) const {
+    const std::ptrdiff_t width = d_.patches.out_width;
+    const std::ptrdiff_t row = strip_.row_stride();
+    const std::ptrdiff_t pixel = block.oh * width + block.ow;
+    strip_.fill(block.oh, block.rows, block.ow, scratch_.strip);
+    for (std::ptrdiff_t ic = panels_.begin; ic < panels_.end; ++ic) {
+      if (d_.runs_on()) {
+        tiles_.compute({scratch_.strip, scratch_.copied, pixel, (block.rows - 1) * row + width,
+                        width, row, false},
+                       {ic, ic + 1});
         continue;
       }
-      const std::ptrdiff_t columns = std::min(d.columns, width - ow);
-      for (std::ptrdiff_t i = 0; i < count; ++i) {
-        tiles.compute({scratch.strip + i * row, pixel + i * width, columns, columns, columns});
+      for (std::ptrdiff_t i = 0; i < block.rows; ++i) {
+        tiles_.compute({scratch_.strip + i * row, scratch_.copied, pixel + i * width, block.columns,
+                        block.columns, block.columns, false},
+                       {ic, ic + 1});
       }
     }
   }
+
+  // Of a stride of one, all taps inside the image, and whole vectors.
+  void in_place(const Block& block) const {
+    const Patches& p = d_.patches;
+    const auto row = [&](std::ptrdiff_t oh, Range panels) {
+      const float* x =
+          p.image + (oh * p.stride_h - p.pad_top) * p.row_stride + block.ow - p.pad_left;
+      tiles_.compute({x, scratch_.in_place, oh * p.out_width + block.ow, block.columns,
+                      block.columns, block.columns, d_.pointwise},
+                     panels);
+    };
+    if (d_.pointwise) {
+      row(0, panels_);
+      return;
+    }
+    for (std::ptrdiff_t ic = panels_.begin; ic < panels_.end; ++ic) {
+      for (std::ptrdiff_t i = 0; i < block.rows; ++i) row(block.oh + i, {ic, ic + 1});
+    }
+  }
+
+ private:
+  const DirectPixels& d_;
+  const Range panels_;
+  const Scratch& scratch_;
+  const Tiles tiles_;
+  const Strip strip_;
+};
+
+// Outputs all of whose taps lie inside, along one axis.
+Range inside_outputs(std::ptrdiff_t outputs, std::ptrdiff_t stride, std::ptrdiff_t pad,
+                     std::ptrdiff_t reach, std::ptrdiff_t extent) {
+  const Range first = inside(-pad, stride, extent, outputs);
+  const Range last = inside(reach - pad, stride, extent, outputs);
+  return {std::max(first.begin, last.begin), std::min(first.end, last.end)};
 }
 
-void tiles_in_place(const DirectPixels& d, Range filter_panels, Range units,
-                    const Scratch& scratch) {
-  const std::ptrdiff_t pixels = d.patches.out_width;
-  const std::ptrdiff_t lanes = d.kernel->lanes;
-  for (std::ptrdiff_t c = 0; c < d.channels; ++c) scratch.taps[c] = c * d.patches.channel_stride;
-  const Tiles tiles(d, filter_panels, scratch.taps);
-  const Range range{units.begin * d.columns, std::min(units.end * d.columns, pixels)};
-  const std::ptrdiff_t whole = range.size() / lanes * lanes;
-  if (whole > 0) {
-    tiles.compute({d.patches.image + range.begin, range.begin, whole, whole, whole});
+// Rows in which a part is read in place, the ends from strips.
+void inner_rows(const DirectPixels& d, const Blocks& blocks, Range rows, Range columns) {
+  const std::ptrdiff_t width = d.patches.out_width;
+  for (std::ptrdiff_t oh = rows.begin; oh < rows.end; oh += d.rows) {
+    const std::ptrdiff_t count = std::min(d.rows, rows.end - oh);
+    for (const Range copied : {Range{0, columns.begin}, Range{columns.end, width}}) {
+      for (std::ptrdiff_t ow = copied.begin; ow < copied.end; ow += d.columns) {
+        blocks.copied({oh, count, ow, std::min(d.columns, copied.end - ow)});
+      }
+    }
+    if (columns.size() > 0) blocks.in_place({oh, count, columns.begin, columns.size()});
   }
-  const std::ptrdiff_t rest = range.size() - whole;
-  if (rest == 0) return;
-  // The last vector would read beyond the image.
-  const Strip strip(d.strip, d.patches, d.channels, 1, lanes);
-  strip.fill(0, range.begin + whole, scratch.strip);
-  strip.locate_taps(scratch.taps);
-  tiles.compute({scratch.strip, range.begin + whole, rest, rest, rest});
+}
+
+void windows(const DirectPixels& d, Range filter_panels, Range rows, const Scratch& scratch) {
+  const Patches& p = d.patches;
+  const Blocks blocks(d, filter_panels, scratch);
+  Range inner{0, 0};
+  Range columns{0, 0};
+  if (d.may_read_in_place()) {
+    locate_taps_in_place(d, scratch.in_place);
+    inner =
+        inside_outputs(rows.end, p.stride_h, p.pad_top, (p.kernel_h - 1) * p.dilation_h, p.height);
+    columns = inside_outputs(p.out_width, 1, p.pad_left, (p.kernel_w - 1) * p.dilation_w, p.width);
+    const std::ptrdiff_t lanes = d.kernel->lanes;
+    columns.begin = (columns.begin + lanes - 1) / lanes * lanes;
+    columns.end = columns.begin + std::max<std::ptrdiff_t>(columns.size(), 0) / lanes * lanes;
+  }
+  inner.begin = std::clamp(inner.begin, rows.begin, rows.end);
+  inner.end = std::clamp(inner.end, inner.begin, rows.end);
+  inner_rows(d, blocks, {rows.begin, inner.begin}, {0, 0});
+  inner_rows(d, blocks, inner, columns);
+  inner_rows(d, blocks, {inner.end, rows.end}, {0, 0});
+}
+
+// A 1×1 filter: one long row, of which the last vector may reach beyond the image.
+void row_of_pixels(const DirectPixels& d, Range filter_panels, Range tiles,
+                   const Scratch& scratch) {
+  locate_taps_in_place(d, scratch.in_place);
+  const Blocks blocks(d, filter_panels, scratch);
+  const Range pixels{tiles.begin * d.columns, std::min(tiles.end * d.columns, d.patches.out_width)};
+  const std::ptrdiff_t lanes = d.kernel->lanes;
+  const std::ptrdiff_t whole = pixels.size() / lanes * lanes;
+  if (whole > 0) blocks.in_place({0, 1, pixels.begin, whole});
+  if (whole < pixels.size()) {
+    blocks.copied({0, 1, pixels.begin + whole, pixels.size() - whole});
+  }
 }
 
 }  // namespace
 
 std::ptrdiff_t direct_pixels_scratch(const DirectPixels& d) {
-  const Strip strip(d.strip, d.patches, d.channels, d.rows,
-                    d.in_place ? d.kernel->lanes : d.columns);
-  // The last row's last vector reads beyond the strip where rows are not whole vectors.
+  const Strip strip(d.strip, d.patches, d.channels, d.rows, d.strip_columns());
   return taps_floats(d) + strip.floats() + d.kernel->lanes;
 }
 
 void direct_pixels(const DirectPixels& d, Range filter_panels, Range units,
                    float* floats) noexcept {
   const Scratch scratch = scratch_of(d, floats);
-  if (d.in_place) {
-    tiles_in_place(d, filter_panels, units, scratch);
+  if (d.pointwise) {
+    row_of_pixels(d, filter_panels, units, scratch);
   } else {
-    rows_of_strips(d, filter_panels, units, scratch);
+    windows(d, filter_panels, units, scratch);
   }
 }
 

@@ -25,6 +25,7 @@ Strip::Strip(const StripKernel* kernel, const Patches& p, std::ptrdiff_t channel
     : kernel_(kernel),
       patches_(p),
       channels_(channels),
+      out_rows_(rows),
       rows_(p.kernel_h, p.stride_h, p.dilation_h, rows),
       columns_(p.kernel_w, p.stride_w, p.dilation_w, columns),
       channel_stride_(rows_.slots * rows_.length * columns_.slots * columns_.length) {}
@@ -41,13 +42,14 @@ void Strip::locate_taps(std::ptrdiff_t* taps) const {
   }
 }
 
-void Strip::fill(std::ptrdiff_t oh, std::ptrdiff_t ow, float* strip) const {
+void Strip::fill(std::ptrdiff_t oh, std::ptrdiff_t rows, std::ptrdiff_t ow, float* strip) const {
   const std::ptrdiff_t ih = oh * patches_.stride_h - patches_.pad_top;
   const std::ptrdiff_t iw = ow * patches_.stride_w - patches_.pad_left;
+  const std::ptrdiff_t lines = rows_.length - (out_rows_ - rows);
   for (std::ptrdiff_t s = 0; s < rows_.slots; ++s) {
     for (std::ptrdiff_t t = 0; t < columns_.slots; ++t) {
       float* line = strip + (s * columns_.slots + t) * rows_.length * columns_.length;
-      for (std::ptrdiff_t i = 0; i < rows_.length; ++i) {
+      for (std::ptrdiff_t i = 0; i < lines; ++i) {
         fill_line(ih + s * rows_.slot_step + i * rows_.stride, iw + t * columns_.slot_step,
                   line + i * columns_.length);
       }

@@ -49,8 +49,8 @@ class Strip {
   std::ptrdiff_t row_stride() const { return columns_.length; }
   // Where each step (c, kh, kw) of the first output lies.
   void locate_taps(std::ptrdiff_t* taps) const;
-  // Copies what the outputs from (oh, ow) on read.
-  void fill(std::ptrdiff_t oh, std::ptrdiff_t ow, float* strip) const;
+  // Copies what so many rows of outputs from (oh, ow) on read.
+  void fill(std::ptrdiff_t oh, std::ptrdiff_t rows, std::ptrdiff_t ow, float* strip) const;
 
  private:
   void fill_line(std::ptrdiff_t ih, std::ptrdiff_t iw, float* line) const;
@@ -58,6 +58,7 @@ class Strip {
   const StripKernel* kernel_;
   const Patches& patches_;
   std::ptrdiff_t channels_;
+  std::ptrdiff_t out_rows_;
   StripAxis rows_, columns_;
   std::ptrdiff_t channel_stride_;
 };

@@ -97,8 +97,10 @@ void tile(const DirectPixelsTile& t) {
     for (int v = 0; v < V; ++v) acc[r][v] = Vec{};
   }
   const float* w = t.w;
+  const std::ptrdiff_t ahead = t.ahead;
   for (std::ptrdiff_t k = 0; k < t.k; ++k) {
     const float* x = t.x + t.taps[k];
+    if (ahead != 0) __builtin_prefetch(x + ahead);
     Vec xv[V];
     GEMMCONV_UNROLL
     for (int v = 0; v < V; ++v) xv[v] = load(x + v * kLanes);

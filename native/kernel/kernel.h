@@ -99,7 +99,8 @@ inline constexpr int kMaxPixelVectors = 8;
 struct DirectPixelsTile {
   const float* x;
   const std::ptrdiff_t* taps;
-  const float* w;  // k × rows
+  std::ptrdiff_t ahead;  // what to ask for of each step, from its first pixel
+  const float* w;        // k × rows
   std::ptrdiff_t k;
   // The outputs, neighbours in memory, lie on runs of lanes: first_run of them, then again and
   // again, after `gap` lanes that are none (the ends of a padded copy's rows), `run`.
