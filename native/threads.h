@@ -63,7 +63,8 @@ class ThreadPool {
   void leave(Job& job) noexcept;
   void finish(Job& job) noexcept;
   void run_smaller(Worker& self) noexcept;
-  void lap(Worker& self, int size_class) noexcept;  // under mutex_
+  void measure(Worker& self) noexcept;
+  void charge(Worker& self, int size_class) noexcept;  // under mutex_
   bool may_work(int id) const { return id < threads(); }
   void rest(Worker& self, Lock& lock) noexcept;
 
