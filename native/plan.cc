@@ -119,6 +119,7 @@ std::optional<Conv2dPlan> make_plan(const Conv2dProblem& problem, const Isa& isa
         problem.group_filters() * problem.kernel_h * problem.kernel_w > problem.pixels();
     algorithm->block(plan);
     const double cost = algorithm->cost(plan);
+    if (std::isinf(cost) && problem.algorithm != algorithm->name()) continue;
     if (best && cost >= least) continue;
     best = plan;
     least = cost;

@@ -2,6 +2,7 @@
 // Winograd convolution, as an algorithm of the plan: F(4×4, 3×3), or F(2×2, 3×3). Not exact.
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "algorithm.h"
 #include "cost.h"
@@ -12,19 +13,36 @@
 namespace gemmconv {
 namespace {
 
-// Fewer channels than this leave F(4×4) with more than twice the rounding error of a direct sum
-// (2.14 at 16, 1.8 at 64), and the transforms with more work than they save.
-constexpr std::ptrdiff_t kFewestChannels = 32;
+// Beyond this a span is longer than most rows; and strips should stay bounded.
+constexpr std::ptrdiff_t kMostDilation = 16;
 // More than this, and a block of tiles no longer fits any cache.
 constexpr std::ptrdiff_t kMostChannels = 4096;
-// Transforming one float of input or output, for each frequency of its tile (Zen 4, 64@56: 28 % of
-// the time at 72 % for the products).
-constexpr double kTransform = 0.6;
-// Streaming one float of U from beyond L2.
-constexpr double kStream = 0.5;
+// Transforming a vector of inputs, or of outputs, for each frequency of its tile, with what it
+// takes to read and write them (Zen 4; 3×3 layers of 8 to 128 channels on 28² to 112² pixels: 6.9
+// and 13.6 on AVX-512, 9.2 and 16 on AVX2).
+constexpr double kTransformInput = 8;
+constexpr double kTransformOutput = 15;
+// Reading a vector of U for a block of tiles, where it comes from L3 (Zen 4, 512@7 and 512@14).
+constexpr double kStream = 1;
 // Below this many tiles a thread, threads divide the filters instead: dividing the tiles makes each
 // thread stream all of U.
 constexpr std::ptrdiff_t kTilesAThread = 28;
+// The least error that counts as inaccurate, in units of a direct sum's.
+constexpr double kMostError = 2;
+
+// Mean over the outputs along an axis of the squared share of the three taps inside the image.
+double inside_squared(std::ptrdiff_t extent, std::ptrdiff_t out, std::ptrdiff_t dilation,
+                      std::ptrdiff_t pad) {
+  std::ptrdiff_t pairs = 0;  // of taps that are both inside
+  for (std::ptrdiff_t s = 0; s < 3; ++s) {
+    for (std::ptrdiff_t t = 0; t < 3; ++t) {
+      const std::ptrdiff_t begin = std::max<std::ptrdiff_t>(0, pad - std::min(s, t) * dilation);
+      const std::ptrdiff_t end = std::min(out, extent + pad - std::max(s, t) * dilation);
+      pairs += std::max<std::ptrdiff_t>(0, end - begin);
+    }
+  }
+  return static_cast<double>(pairs) / (9 * static_cast<double>(out));
+}
 
 class WinogradAlgorithm final : public Algorithm {
  public:
@@ -33,14 +51,11 @@ class WinogradAlgorithm final : public Algorithm {
 
   bool is_exact() const override { return false; }
 
-  // A weight that is not finite would spread over all frequencies. Under more padding than 1 an
-  // output may have hardly a tap of its own, and then no error relative to its sum is small.
+  // A weight that is not finite would spread over all frequencies.
   bool can_compute(const Conv2dProblem& p) const override {
     return p.kernel_h == 3 && p.kernel_w == 3 && p.stride_h == 1 && p.stride_w == 1 &&
-           p.dilation_h == 1 && p.dilation_w == 1 && !p.fragile && p.pad_top <= 1 &&
-           p.pad_left <= 1 && p.out_height <= p.height && p.out_width <= p.width &&
-           p.group_channels() >= kFewestChannels && p.group_channels() <= kMostChannels &&
-           p.group_filters() >= kFewestChannels;
+           std::max(p.dilation_h, p.dilation_w) <= kMostDilation && !p.fragile &&
+           p.group_channels() >= 1 && p.group_channels() <= kMostChannels;
   }
 
   // All images are one run of tiles.
@@ -48,28 +63,34 @@ class WinogradAlgorithm final : public Algorithm {
     const Conv2dProblem& p = plan.problem;
     plan.lanes = Lanes::channels;
     plan.image_tasks = 1;
-    plan.units = tiles_of(plan);
-    plan.units_a_block =
-        winograd_block_tiles(*plan.isa->winograd, transforms(plan), p.group_channels());
+    const Winograd w = shape_of(plan);
+    plan.units = w.spans();
+    plan.units_a_block = w.block_spans;
     plan.blocks = {p.group_filters(), p.group_channels(), plan.units_a_block};
     plan.filter_panels = panels_of(plan).count();
-    plan.filters_first = plan.units < 2 * kTilesAThread;
+    plan.filters_first = plan.units * p.dilation_w < 2 * kTilesAThread;
   }
 
+  // Infinite where it would be inaccurate: then only who asks for it by name gets it.
   double cost(const Conv2dPlan& plan) const override {
+    if (error(plan) > kMostError) return std::numeric_limits<double>::infinity();
     const Conv2dProblem& p = plan.problem;
-    const double frequencies = static_cast<double>(transforms(plan).side * transforms(plan).side);
-    const double tiles =
-        static_cast<double>(plan.units) / static_cast<double>(std::max<std::ptrdiff_t>(p.batch, 1));
-    const double channels = static_cast<double>(p.group_channels());
-    const double filters = static_cast<double>(p.group_filters());
+    const WinogradKernel& kernel = *plan.isa->winograd;
+    const double images = static_cast<double>(std::max<std::ptrdiff_t>(p.batch, 1));
     const double blocks =
         std::ceil(static_cast<double>(plan.units) / static_cast<double>(plan.units_a_block));
-    const Panels rows(std::max<std::ptrdiff_t>(plan.units, 1), plan.isa->winograd->mr, 1);
-    const double images = static_cast<double>(std::max<std::ptrdiff_t>(p.batch, 1));
-    const double products = frequencies * channels * step_cost(rows, panels_of(plan)) / images;
-    return products + kTransform * frequencies * tiles * (channels + filters) +
-           kStream * frequencies * channels * filters * blocks / images;
+    const std::ptrdiff_t tiles = std::max<std::ptrdiff_t>(plan.units * p.dilation_w, 1);
+    const Panels rows(tiles, kernel.mr, 1);
+    const Panels filters = panels_of(plan);
+    const double channels = static_cast<double>(p.group_channels());
+    const double input_vectors = std::ceil(channels / kernel.lanes);
+    const double output_vectors =
+        static_cast<double>(filters.stored()) / static_cast<double>(kernel.lanes);
+    const double products = channels * step_cost(rows, filters);
+    const double transforms = static_cast<double>(tiles) *
+                              (kTransformInput * input_vectors + kTransformOutput * output_vectors);
+    const double stream = kStream * blocks * channels * output_vectors;
+    return frequencies(plan) * (products + transforms + stream) / images;
   }
 
   std::ptrdiff_t scratch(const Conv2dPlan& plan) const override {
@@ -98,6 +119,26 @@ class WinogradAlgorithm final : public Algorithm {
   }
 
  private:
+  // The rms error on N(0, 1) inputs over that of the direct chain of fused multiply-adds, estimated
+  // a little high. Squared, one part of it comes from the sums, one from the transforms, of which
+  // the sum over the channels has fewer; and it counts for more where outputs at borders have few
+  // taps, so that a direct sum errs less (winograd_test.cc measures it).
+  double error(const Conv2dPlan& plan) const {
+    const Conv2dProblem& p = plan.problem;
+    const double channels = static_cast<double>(std::max<std::ptrdiff_t>(p.group_channels(), 1));
+    const double squared = !f4_                        ? 0.25 + 5 / channels
+                           : plan.isa->winograd->fuses ? 1.3 + 36 / channels
+                                                       : 1.3 + 52 / channels;
+    const double inside = inside_squared(p.height, p.out_height, p.dilation_h, p.pad_top) *
+                          inside_squared(p.width, p.out_width, p.dilation_w, p.pad_left);
+    return std::sqrt(squared / inside);
+  }
+
+  double frequencies(const Conv2dPlan& plan) const {
+    const double side = transforms(plan).side;
+    return side * side;
+  }
+
   const WinogradTransforms& transforms(const Conv2dPlan& plan) const {
     return f4_ ? plan.isa->winograd->f4 : plan.isa->winograd->f2;
   }
@@ -105,12 +146,6 @@ class WinogradAlgorithm final : public Algorithm {
   static Panels panels_of(const Conv2dPlan& plan) {
     const WinogradKernel& kernel = *plan.isa->winograd;
     return {plan.problem.group_filters(), kernel.lanes * kernel.vectors, kernel.lanes};
-  }
-
-  std::ptrdiff_t tiles_of(const Conv2dPlan& plan) const {
-    const Conv2dProblem& p = plan.problem;
-    const std::ptrdiff_t tile = transforms(plan).tile;
-    return p.batch * ((p.out_height + tile - 1) / tile) * ((p.out_width + tile - 1) / tile);
   }
 
   // All but the tensors.
@@ -126,7 +161,7 @@ class WinogradAlgorithm final : public Algorithm {
     w.batch = p.batch;
     w.image_stride = p.channels * p.height * p.width;
     w.destination_stride = p.out_channels * p.pixels();
-    w.block_tiles = winograd_block_tiles(*w.kernel, *w.transforms, w.channels);
+    w.block_spans = winograd_block_spans(*w.kernel, *w.transforms, w.channels, p.dilation_w);
     return w;
   }
 

@@ -23,7 +23,7 @@ const LEAST_SHARE: Readonly<Record<string, number>> = {
   direct_pixels: 0.4,
   depthwise: 0.34,
   depthwise_channels: 0.36,
-  winograd: 0.45,
+  winograd: 0.39,
 };
 
 /** Kernels whose best loop may read so many addresses from the stack; any other none. */

@@ -1,6 +1,6 @@
 import { afterAll, describe, expect, test } from 'vitest';
 import { Conv2d } from '../lib/conv2d.js';
-import { info, setIsa, setThreads } from '../lib/settings.js';
+import { info, setIsa, setThreads, setVariant } from '../lib/settings.js';
 import { firstBeyond, firstDifference } from './difference.js';
 import { goldenConv2d } from './golden/conv2d.js';
 import type { GoldenProblem } from './golden/extents.js';
@@ -11,31 +11,37 @@ const { availableIsas, isa: chosenIsa, cores, threads: chosenThreads } = info();
 
 afterAll(() => {
   setIsa(chosenIsa);
+  setVariant(null);
   setThreads(chosenThreads);
 });
 
-/** 3×3 layers around the tile sizes, ragged, padded unevenly, grouped. */
+/** 3×3 layers around the tile sizes, ragged, padded unevenly, grouped, dilated. */
 function problems(): GoldenProblem[] {
   const draw = new Draw(31);
   const floats = (length: number) =>
     Float32Array.from({ length }, () => draw.integer(-999, 999) / 512);
   const all: GoldenProblem[] = [];
   for (const layout of ['nchw', 'nhwc'] as const) {
-    for (const [N, G, CG, OCG, H, W] of [
-      [1, 1, 32, 32, 1, 1],
-      [2, 1, 33, 47, 4, 5],
-      [1, 2, 32, 33, 7, 7],
-      [3, 1, 37, 32, 8, 13],
-      [1, 1, 64, 64, 9, 29],
+    for (const [N, G, CG, OCG, H, W, dilation] of [
+      [1, 1, 32, 32, 1, 1, 1],
+      [2, 1, 33, 47, 4, 5, 1],
+      [1, 2, 32, 33, 7, 7, 1],
+      [3, 1, 37, 32, 8, 13, 1],
+      [1, 1, 64, 64, 9, 29, 1],
+      [1, 3, 3, 1, 11, 10, 1],
+      [2, 1, 17, 35, 10, 31, 2],
+      [1, 2, 40, 36, 13, 17, 3],
+      [1, 1, 5, 9, 19, 16, 4],
     ] as const) {
       const C = G * CG;
       const shape = layout === 'nchw' ? [N, C, H, W] : [N, H, W, C];
       const input = { shape, data: floats(N * C * H * W) };
       const filter = { shape: [G * OCG, CG, 3, 3], data: floats(G * OCG * CG * 9) };
-      // At most 1 on a side; on an image of one pixel all of it.
-      const bottom = H === 1 ? 1 : draw.integer(0, 1);
-      const padding = { top: 1, left: 1, bottom, right: W === 1 ? 1 : draw.integer(0, 1) };
-      all.push({ input, filter, padding, groups: G, layout, bias: floats(G * OCG) });
+      // On an image of one pixel all of it.
+      const pad = () => (H === 1 ? 1 : draw.integer(0, dilation + 1));
+      const padding = { top: pad(), left: pad(), bottom: pad(), right: pad() };
+      const bias = floats(G * OCG);
+      all.push({ input, filter, padding, dilation: [dilation, dilation], groups: G, layout, bias });
     }
   }
   return all;
@@ -52,7 +58,7 @@ function boundsOf({ input, filter }: GoldenProblem): number[] {
 }
 
 describe.each(availableIsas)('winograd on %s', (isa) => {
-  test('is within its bound, alone and where auto takes it', () => {
+  test('is within its bound, both tile sizes and where auto takes it', () => {
     setIsa(isa);
     for (const problem of problems()) {
       const { data, shape } = goldenConv2d(problem, 'float64');
@@ -62,9 +68,11 @@ describe.each(availableIsas)('winograd on %s', (isa) => {
           ? [(shape[2] as number) * (shape[3] as number), shape[1] as number]
           : [1, shape[3] as number];
       const bound = (i: number) => bounds[Math.floor(i / inner) % channels] as number;
-      for (const algorithm of ['winograd', 'auto'] as const) {
+      for (const variant of ['winograd-f2', 'winograd-f4', null]) {
+        setVariant(variant);
+        const algorithm = variant === null ? 'auto' : 'winograd';
         const output = layerOf(problem, algorithm).runSync(problem.input);
-        const message = `${algorithm} ${problem.input.shape} * ${problem.filter.shape}`;
+        const message = `${variant ?? 'auto'} ${problem.input.shape} * ${problem.filter.shape}`;
         expect(firstBeyond(output.data, data, bound), message).toBeUndefined();
       }
     }

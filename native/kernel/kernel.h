@@ -157,23 +157,26 @@ struct WinogradResult {
   const float* m;
   std::ptrdiff_t frequency_stride;
   float* strip;
-  std::ptrdiff_t strip_row_stride, rows, columns;
+  std::ptrdiff_t strip_row_stride, strip_pixel_stride, rows, columns;
 };
 
 struct WinogradTransforms {
   int tile;  // outputs along one side
   int side;  // inputs along one side: tile + 2; there are side² frequencies
   // The tile of inputs at `strip` to its frequencies, `frequency_stride` apart.
-  void (*input)(const float* strip, std::ptrdiff_t strip_row_stride, float* v,
-                std::ptrdiff_t frequency_stride);
+  void (*input)(const float* strip, std::ptrdiff_t strip_row_stride,
+                std::ptrdiff_t strip_pixel_stride, float* v, std::ptrdiff_t frequency_stride);
   void (*output)(const WinogradResult&);
 };
 
 // M = V·U of one frequency, rows × vectors · lanes, contiguous.
 struct WinogradProduct {
   std::ptrdiff_t channels;
-  const float* v;  // ⌈channels / lanes⌉ × rows × lanes
-  const float* u;  // channels × (vectors · lanes)
+  std::ptrdiff_t chain;  // so many channels are summed apart
+  const float* v;        // ⌈channels / lanes⌉ × rows × lanes
+  const float* u;        // channels × (vectors · lanes)
+  const float* ahead;    // memory to ask for, ahead_step floats for each channel
+  std::ptrdiff_t ahead_step;
   float* m;
 };
 
@@ -181,6 +184,7 @@ struct WinogradKernel {
   int lanes;
   int mr;
   int vectors;
+  bool fuses;  // multiplies and adds with one rounding
   WinogradTransforms f2, f4;
   void (*read)(const WinogradRead&);
   void (*write)(const WinogradWrite&);

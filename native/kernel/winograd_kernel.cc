@@ -10,6 +10,11 @@ namespace {
 
 constexpr int kMr = GEMMCONV_MR;
 constexpr int kVectors = GEMMCONV_VECTORS;
+#if defined(__FMA__) || defined(__ARM_FEATURE_FMA)
+constexpr bool kFuses = true;
+#else
+constexpr bool kFuses = false;
+#endif
 
 // --- transposition of lanes × lanes floats -------------------------------------------------------
 
@@ -245,15 +250,15 @@ struct F4 {
 
 // V = Bᵀ·d·B.
 template <typename F>
-void input(const float* strip, std::ptrdiff_t strip_row_stride, float* v,
-           std::ptrdiff_t frequency_stride) {
+void input(const float* strip, std::ptrdiff_t strip_row_stride, std::ptrdiff_t strip_pixel_stride,
+           float* v, std::ptrdiff_t frequency_stride) {
   constexpr int kSide = F::kTile + 2;
   Vec half[kSide][kSide];
   GEMMCONV_UNROLL
   for (int i = 0; i < kSide; ++i) {
     Vec x[kSide];
     GEMMCONV_UNROLL
-    for (int j = 0; j < kSide; ++j) x[j] = load(strip + j * kLanes);
+    for (int j = 0; j < kSide; ++j) x[j] = load(strip + j * strip_pixel_stride);
     F::input(x, half[i]);
     strip += strip_row_stride;
   }
@@ -295,7 +300,7 @@ void output(const WinogradResult& t) {
     GEMMCONV_UNROLL
     for (int i = 0; i < kSide; ++i) x[i] = half[i][j];
     F::output(x, y);
-    float* to = t.strip + j * kLanes;
+    float* to = t.strip + j * t.strip_pixel_stride;
     GEMMCONV_UNROLL
     for (int i = 0; i < F::kTile; ++i) {
       if (whole || (i < t.rows && j < t.columns)) store(to, y[i]);
@@ -308,39 +313,52 @@ void output(const WinogradResult& t) {
 
 // The GEMM microkernel's loop on another layout of A: whole vectors of channels, as the transform
 // stores them. The rows of a block lie a constant apart, so one pointer addresses all broadcasts.
-// U is read in one long run, frequency after frequency: asking for it ahead gained nothing (Zen 4).
 template <int R, int V>
 void product(const WinogradProduct& t) {
-  Vec acc[R][V];
-  GEMMCONV_UNROLL
-  for (int r = 0; r < R; ++r) {
-    GEMMCONV_UNROLL
-    for (int v = 0; v < V; ++v) acc[r][v] = Vec{};
-  }
-  const float* a = t.v;
   const float* b = t.u;
-  for (std::ptrdiff_t c = t.channels; c > 0; c -= kLanes) {
-    const float* end = a + (c < kLanes ? c : kLanes);
-    // Unrolled by GCC, all kLanes steps of it, this loop spills (a third slower on SSE2).
-#pragma GCC unroll 1
-    for (const float* s = a; s != end; ++s) {
-      Vec bv[V];
-      GEMMCONV_UNROLL
-      for (int v = 0; v < V; ++v) bv[v] = load(b + v * kLanes);
-      GEMMCONV_UNROLL
-      for (int r = 0; r < R; ++r) {
-        const Vec av = broadcast(s[r * kLanes]);
-        GEMMCONV_UNROLL
-        for (int v = 0; v < V; ++v) acc[r][v] += av * bv[v];
-      }
-      b += V * kLanes;
-    }
-    a += R * kLanes;
-  }
-  GEMMCONV_UNROLL
-  for (int r = 0; r < R; ++r) {
+  const float* ahead = t.ahead;
+  for (std::ptrdiff_t c = 0, end = t.chain; c < t.channels; end += t.chain) {
+    Vec acc[R][V];
     GEMMCONV_UNROLL
-    for (int v = 0; v < V; ++v) store(t.m + (r * V + v) * kLanes, acc[r][v]);
+    for (int r = 0; r < R; ++r) {
+      GEMMCONV_UNROLL
+      for (int v = 0; v < V; ++v) acc[r][v] = Vec{};
+    }
+    const bool first = c == 0;
+    end = end < t.channels ? end : t.channels;
+    while (c < end) {
+      const std::ptrdiff_t lane = c % kLanes;
+      const std::ptrdiff_t steps = kLanes - lane < end - c ? kLanes - lane : end - c;
+      const float* a = t.v + (c - lane) * R + lane;
+      c += steps;
+      // Unrolled by GCC, all kLanes steps of it, this loop spills (a third slower on SSE2).
+#pragma GCC unroll 1
+      for (const float* a_end = a + steps; a != a_end; ++a) {
+        Vec bv[V];
+        GEMMCONV_UNROLL
+        for (int v = 0; v < V; ++v) bv[v] = load(b + v * kLanes);
+        GEMMCONV_UNROLL
+        for (int r = 0; r < R; ++r) {
+          const Vec av = broadcast(a[r * kLanes]);
+          GEMMCONV_UNROLL
+          for (int v = 0; v < V; ++v) acc[r][v] += av * bv[v];
+        }
+        b += V * kLanes;
+        // A step of two vectors of AVX-512 is two lines.
+        __builtin_prefetch(ahead);
+        __builtin_prefetch(ahead + t.ahead_step / 2);
+        ahead += t.ahead_step;
+      }
+    }
+    GEMMCONV_UNROLL
+    for (int r = 0; r < R; ++r) {
+      GEMMCONV_UNROLL
+      for (int v = 0; v < V; ++v) {
+        float* m = t.m + (r * V + v) * kLanes;
+        if (!first) acc[r][v] += load(m);
+        store(m, acc[r][v]);
+      }
+    }
   }
 }
 
@@ -358,6 +376,7 @@ constexpr WinogradKernel make() {
   WinogradKernel kernel{kLanes,
                         kMr,
                         kVectors,
+                        kFuses,
                         {F2::kTile, F2::kTile + 2, input<F2>, output<F2>},
                         {F4::kTile, F4::kTile + 2, input<F4>, output<F4>},
                         read,
