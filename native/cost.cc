@@ -12,8 +12,8 @@ namespace {
 constexpr double kChainsInFlight = 8;
 // Storing one output, by whole vectors or transposed through memory (Zen 4: fits where direct and
 // GEMM change places among the 1×1 and 3×3 layers of ResNet-50).
-constexpr double kStoreVector = 0.2;
-constexpr double kStoreTransposed = 1.6;
+constexpr double kStoreVector = 0.4;
+constexpr double kStoreTransposed = 1.2;
 
 double tile_cost(std::ptrdiff_t rows, std::ptrdiff_t vectors) {
   const double r = static_cast<double>(rows);

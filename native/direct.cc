@@ -2,78 +2,253 @@
 #include "direct.h"
 
 #include <algorithm>
+#include <numeric>
 
+#include "cpu.h"
 #include "slice.h"
 
 namespace gemmconv {
 namespace {
 
-// Fills `ranges` for the pixels of a segment; null when every tap of every pixel is inside.
-const PixelRange* ranges_of(const Patches& p, std::ptrdiff_t iw, std::ptrdiff_t pixels,
-                            PixelRange* ranges) {
-  const std::ptrdiff_t last = iw + (pixels - 1) * p.stride_w + (p.kernel_w - 1) * p.dilation_w;
-  if (iw >= 0 && last < p.width) return nullptr;
-  for (std::ptrdiff_t kw = 0; kw < p.kernel_w; ++kw) {
-    const Range range = inside(iw + kw * p.dilation_w, p.stride_w, p.width, pixels);
-    ranges[kw] = {static_cast<int>(range.begin), static_cast<int>(range.end)};
+std::ptrdiff_t whole_lines(std::ptrdiff_t floats) { return (floats + 15) / 16 * 16; }
+
+// --- the part of the image under a tile of pixels ---
+
+// Rows and columns are those that some tap wants.
+struct Window {
+  std::ptrdiff_t rows, columns;
+  std::ptrdiff_t row_step, column_step;  // in the image
+  std::ptrdiff_t pixel_step;             // in columns of the window, from output to output
+
+  Window(const Patches& p, std::ptrdiff_t pixels) : rows(p.kernel_h), row_step(p.dilation_h) {
+    const bool sparse = p.kernel_w == 1;
+    column_step = sparse ? p.stride_w : 1;
+    pixel_step = sparse ? 1 : p.stride_w;
+    columns = (pixels - 1) * pixel_step + (p.kernel_w - 1) * p.dilation_w + 1;
   }
-  return ranges;
+};
+
+// Neighbouring pixels of an nhwc image that are 2 KB or a multiple apart fall into one or two sets
+// of L1 and push each other out: in place, 1×1 1024@14 reaches 76 % of peak, 3×3 stride 2 512@14 42
+// % (Zen 4). 4 KB a way and 8 ways: every x86 core has at least that. From 1 KB on down the copy
+// costs more than it saves, and up to half as many lines again as fit do no harm.
+bool pixels_collide(const Patches& p, std::ptrdiff_t pixels) {
+  constexpr std::ptrdiff_t kWayFloats = 1024, kWays = 8, kLineFloats = 16;
+  const Window window(p, pixels);
+  const std::ptrdiff_t distance = p.column_stride * window.column_step;
+  const std::ptrdiff_t sets = kWayFloats / std::gcd(distance, kWayFloats);
+  return p.channel_stride == 1 && distance >= kLineFloats && sets <= 2 &&
+         2 * window.rows * window.columns > 3 * sets * kWays;
 }
 
-// One row of one filter panel, cut evenly into tiles of neighbouring pixels.
-void row_of_panel(const Direct& d, const Panel& panel, std::ptrdiff_t oh, PixelRange* ranges) {
-  const Patches& p = d.patches;
-  const std::ptrdiff_t k = d.channels * p.kernel_h * p.kernel_w;
-  const std::ptrdiff_t ih = oh * p.stride_h - p.pad_top;
-  const Range kh = inside(ih, p.dilation_h, p.height, p.kernel_h);
-  const Panels segments{p.out_width, d.kernel->mr, 1};
-  for (std::ptrdiff_t i = 0; i < segments.count(); ++i) {
-    const Panel segment = segments[i];
-    const std::ptrdiff_t iw = segment.begin * p.stride_w - p.pad_left;
-    const Output output =
-        d.destination.tile(Lanes::channels, panel.begin, oh * p.out_width + segment.begin);
-    // Without channels there may be no image to point into.
-    const std::ptrdiff_t first = d.channels == 0 ? 0 : ih * p.row_stride + iw * p.column_stride;
-    DirectTile tile{p.image + first,
-                    d.filter_packed + panel.begin * k,
-                    d.channels,
-                    p.kernel_h,
-                    p.kernel_w,
-                    p.channel_stride,
-                    p.dilation_h * p.row_stride,
-                    p.dilation_w * p.column_stride,
-                    p.stride_w * p.column_stride,
-                    kh.begin,
-                    kh.end,
-                    ranges_of(p, iw, segment.valid, ranges),
-                    static_cast<int>(panel.valid),
-                    &output};
-    if (p.kernel_h == 1 && p.kernel_w == 1 && tile.pixels == nullptr && kh.size() == 1) {
-      // One tap a channel: the channels take the place of the filter's columns, in one inner loop
-      // instead of three.
-      tile.kernel_w = d.channels;
-      tile.channels = 1;
-      tile.tap_column_stride = p.channel_stride;
+// Where a tile reads its pixels: in the image, or a copy.
+struct Source {
+  const float* x;  // tap (0, 0) of the first pixel, whether it exists or not
+  std::ptrdiff_t row_stride, column_stride, pixel_stride;  // between taps, between pixels
+};
+
+struct Tile {
+  std::ptrdiff_t oh;
+  Panel segment;
+  std::ptrdiff_t ih, iw;  // of the first tap of the first pixel
+};
+
+struct Scratch {
+  unsigned* marks;
+  float* window;
+  float* partial;
+};
+
+Source in_place(const Patches& p, const Tile& tile, std::ptrdiff_t channel) {
+  const std::ptrdiff_t first =
+      tile.ih * p.row_stride + tile.iw * p.column_stride + channel * p.channel_stride;
+  return {p.image + first, p.dilation_h * p.row_stride, p.dilation_w * p.column_stride,
+          p.stride_w * p.column_stride};
+}
+
+Source copied(const Patches& p, const Tile& tile, Range channels, float* copy) {
+  const Window window(p, tile.segment.width);
+  // One line more than the channels take: neighbours fall into neighbouring sets.
+  const std::ptrdiff_t pixel = whole_lines(channels.size()) + 16;
+  const std::ptrdiff_t line = window.columns * pixel;
+  const Range rows = inside(tile.ih, window.row_step, p.height, window.rows);
+  const Range columns = inside(tile.iw, window.column_step, p.width, window.columns);
+  for (std::ptrdiff_t i = rows.begin; i < rows.end; ++i) {
+    const float* row = p.image + (tile.ih + i * window.row_step) * p.row_stride + channels.begin;
+    for (std::ptrdiff_t j = columns.begin; j < columns.end; ++j) {
+      std::copy_n(row + (tile.iw + j * window.column_step) * p.column_stride, channels.size(),
+                  copy + i * line + j * pixel);
     }
-    d.kernel->tile[segment.width - 1][panel.width / d.kernel->lanes - 1](tile);
   }
+  return {copy, line, p.dilation_w * pixel, window.pixel_step * pixel};
+}
+
+// --- one tile ---
+
+// Tells the tile what a row of its taps looks like, and marks the pixels for which each is inside.
+void set_row_of_taps(DirectTile& tile, const Patches& p, std::ptrdiff_t iw, std::ptrdiff_t pixels,
+                     unsigned* marks) {
+  const std::ptrdiff_t last = iw + (pixels - 1) * p.stride_w + (p.kernel_w - 1) * p.dilation_w;
+  tile.row = p.kernel_w == 3 ? TapRow::three : TapRow::any;
+  if (iw >= 0 && last < p.width) return;
+  const unsigned all = (1u << pixels) - 1;
+  for (std::ptrdiff_t kw = 0; kw < p.kernel_w; ++kw) {
+    const Range range = inside(iw + kw * p.dilation_w, p.stride_w, p.width, pixels);
+    marks[kw] = all & (~0u << range.begin) & ~(~0u << range.end);
+  }
+  tile.pixels = marks;
+  if (p.kernel_w == 3 && (marks[0] | 1) == all && marks[1] == all &&
+      (marks[2] | (1u << (pixels - 1))) == all) {
+    tile.row = TapRow::cut_three;
+    tile.cuts_first = marks[0] != all;
+    tile.cuts_last = marks[2] != all;
+  } else {
+    tile.row = TapRow::cut;
+  }
+}
+
+// All panels of a block of filters at one tile of pixels, for a block of channels.
+void tile_of_panels(const Direct& d, const Panels& panels, Range block, const Tile& at,
+                    Range channels, const Scratch& scratch) {
+  const Patches& p = d.patches;
+  const std::ptrdiff_t taps = p.kernel_h * p.kernel_w;
+  const bool copies = d.blocks.copies;
+  const Source source = d.channels == 0 ? Source{p.image, 0, 0, 0}  // there may be no image
+                        : copies        ? copied(p, at, channels, scratch.window)
+                                        : in_place(p, at, channels.begin);
+  const Range kh = inside(at.ih, p.dilation_h, p.height, p.kernel_h);
+  DirectTile tile{};
+  tile.x = source.x;
+  tile.channels = channels.size();
+  tile.kernel_h = p.kernel_h;
+  tile.kernel_w = p.kernel_w;
+  tile.channel_stride = copies ? 1 : p.channel_stride;
+  tile.tap_row_stride = source.row_stride;
+  tile.tap_column_stride = source.column_stride;
+  tile.pixel_stride = source.pixel_stride;
+  tile.kh_begin = kh.begin;
+  tile.kh_end = kh.end;
+  set_row_of_taps(tile, p, at.iw, at.segment.width, scratch.marks);
+  // nchw: the next channel. nhwc: the next tile, a line for each channel, which is as many as it
+  // has at least while tiles have up to 16 pixels.
+  const bool planes = p.column_stride == 1;
+  tile.ahead = copies   ? 0
+               : planes ? p.channel_stride
+                        : at.segment.width * p.stride_w * p.column_stride;
+  tile.ahead_step = planes || copies ? 0 : 16 - p.channel_stride;
+  tile.first = channels.begin == 0;
+  tile.last = channels.end == d.channels;
+  if (taps == 1 && kh.size() == 1 && tile.row == TapRow::any) {
+    tile.row = TapRow::one;
+    if (planes) tile.ahead *= 16;
+  }
+  float* partial = scratch.partial;
+  for (std::ptrdiff_t i = block.begin; i < block.end; ++i) {
+    const Panel panel = panels[i];
+    const Output output =
+        d.destination.tile(Lanes::channels, panel.begin, at.oh * p.out_width + at.segment.begin);
+    tile.w = d.filter_packed + (panel.begin * d.channels + channels.begin * panel.width) * taps;
+    tile.partial = partial;
+    tile.valid_lanes = static_cast<int>(panel.valid);
+    tile.output = &output;
+    const auto& shapes = d.kernel->tile[static_cast<int>(tile.row)];
+    shapes[at.segment.width - 1][panel.width / d.kernel->lanes - 1](tile);
+    partial += at.segment.width * panel.width;
+  }
+}
+
+// --- blocks ---
+
+// A block of filters at a block of tiles. False when it was left unfinished.
+bool block_of_tiles(const Direct& d, const Panels& panels, Range block, Range tiles,
+                    const Scratch& scratch) {
+  const Patches& p = d.patches;
+  const Panels segments = d.segments();
+  std::ptrdiff_t pc = 0;
+  do {  // a sum over no channels still has its bias
+    const Range channels{pc, std::min(pc + d.blocks.channels, d.channels)};
+    Scratch here = scratch;
+    std::ptrdiff_t oh = tiles.begin / segments.count(), i = tiles.begin % segments.count();
+    for (std::ptrdiff_t t = tiles.begin; t < tiles.end; ++t) {
+      const Panel segment = segments[i];
+      const Tile tile{oh, segment, oh * p.stride_h - p.pad_top,
+                      segment.begin * p.stride_w - p.pad_left};
+      tile_of_panels(d, panels, block, tile, channels, here);
+      here.partial += segment.width * (block.size() * panels.max_width());
+      if (++i == segments.count()) i = 0, ++oh;
+      if (!end_slice()) return false;
+    }
+    pc += d.blocks.channels;
+  } while (pc < d.channels);
+  return true;
+}
+
+std::ptrdiff_t marks_floats(const Direct& d) {
+  static_assert(sizeof(unsigned) == sizeof(float));
+  return whole_lines(d.patches.kernel_w);
+}
+
+std::ptrdiff_t window_floats(const Direct& d) {
+  if (!d.blocks.copies) return 0;
+  const Window window(d.patches, d.segments().widest());
+  return window.rows * window.columns * (whole_lines(d.blocks.channels) + 16);
+}
+
+std::ptrdiff_t partial_floats(const Direct& d) {
+  if (d.blocks.channels >= d.channels) return 0;
+  return d.blocks.tiles * d.segments().widest() * d.blocks.panels * d.filter_panels().max_width();
 }
 
 }  // namespace
 
-std::ptrdiff_t direct_scratch(std::ptrdiff_t kernel_w) {
-  return kernel_w * static_cast<std::ptrdiff_t>(sizeof(PixelRange) / sizeof(float));
+DirectBlocks direct_blocks(const Direct& shape) {
+  const auto at_least_one = [](std::ptrdiff_t n) { return std::max<std::ptrdiff_t>(n, 1); };
+  const auto l2_floats = static_cast<std::ptrdiff_t>(cache_sizes().l2 / sizeof(float));
+  const Panels panels = shape.filter_panels();
+  Direct d = shape;
+  DirectBlocks& blocks = d.blocks;
+
+  // Tiles of half the pixels may do without a copy (1×1 2048@7 nhwc: 91 -> 99 % of peak, Zen 4).
+  const std::ptrdiff_t mr = d.kernel->mr;
+  const auto collide = [&](std::ptrdiff_t most) {
+    return pixels_collide(d.patches, Panels(d.patches.out_width, most, 1).widest());
+  };
+  const bool halved = collide(mr) && !collide(mr / 2);
+  blocks.pixels = halved ? mr / 2 : mr;
+  blocks.copies = !halved && collide(mr);
+
+  // Half of L2 for the weights of a block, the rest for the image under it. Where windows are
+  // copied, several panels had better share a copy (512@14 nhwc: 100 -> 105 % of peak, Zen 4).
+  // Otherwise the fewer blocks the better.
+  const std::ptrdiff_t taps = d.patches.kernel_h * d.patches.kernel_w;
+  const std::ptrdiff_t room = l2_floats / 2 / (taps * panels.max_width());
+  const std::ptrdiff_t most = at_least_one(blocks.copies ? room / 4 : room);
+  const std::ptrdiff_t count = at_least_one((d.channels + most - 1) / most);
+  blocks.channels = at_least_one((d.channels + count - 1) / count);
+  blocks.panels =
+      std::clamp<std::ptrdiff_t>(room / blocks.channels, 1, at_least_one(panels.count()));
+
+  // An eighth of L2 for the sums that are carried.
+  const std::ptrdiff_t sums = d.segments().widest() * blocks.panels * panels.max_width();
+  const std::ptrdiff_t carried = at_least_one(l2_floats / 8 / sums);
+  blocks.tiles = at_least_one(count == 1 ? d.tiles() : std::min(carried, d.tiles()));
+  return blocks;
 }
 
-void direct(const Direct& d, Range filter_panels, Range rows, float* scratch) noexcept {
-  const Panels panels{d.filters, d.kernel->vectors * d.kernel->lanes, d.kernel->lanes};
-  PixelRange* ranges = reinterpret_cast<PixelRange*>(scratch);
-  // The image is read once for each block of panels, the weights of a block once for each row.
-  for (std::ptrdiff_t ic = filter_panels.begin; ic < filter_panels.end; ic += d.panels_a_block) {
-    const std::ptrdiff_t end = std::min(ic + d.panels_a_block, filter_panels.end);
-    for (std::ptrdiff_t oh = rows.begin; oh < rows.end; ++oh) {
-      for (std::ptrdiff_t i = ic; i < end; ++i) row_of_panel(d, panels[i], oh, ranges);
-      if (!end_slice()) return;
+std::ptrdiff_t direct_scratch(const Direct& d) {
+  return marks_floats(d) + window_floats(d) + partial_floats(d);
+}
+
+void direct(const Direct& d, Range filter_panels, Range tiles, float* floats) noexcept {
+  const Panels panels = d.filter_panels();
+  float* const window = floats + marks_floats(d);
+  const Scratch scratch{reinterpret_cast<unsigned*>(floats), window, window + window_floats(d)};
+  // The image is read once for each block of filters, the weights of a block once for each tile.
+  for (std::ptrdiff_t ic = filter_panels.begin; ic < filter_panels.end; ic += d.blocks.panels) {
+    const Range block{ic, std::min(ic + d.blocks.panels, filter_panels.end)};
+    for (std::ptrdiff_t t = tiles.begin; t < tiles.end; t += d.blocks.tiles) {
+      const Range together{t, std::min(t + d.blocks.tiles, tiles.end)};
+      if (!block_of_tiles(d, panels, block, together, scratch)) return;
     }
   }
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Direct convolution: output channels on the lanes, pixels broadcast in place from the image, the
-// whole sum of an output in one register. Nothing is packed but the filter, and padded taps are
-// skipped. (The register blocking is that of Georganas et al., "Anatomy of High-Performance Deep
-// Learning Convolutions on SIMD Architectures", 2018, on plain layouts.)
+// sum of an output in one register. Nothing is packed but the filter, and padded taps are skipped.
+// (The register blocking is that of Georganas et al., "Anatomy of High-Performance Deep Learning
+// Convolutions on SIMD Architectures", 2018, on plain layouts.)
 #pragma once
 
 #include <cstddef>
@@ -14,19 +14,38 @@
 
 namespace gemmconv {
 
+// How the work is cut, for the caches' sake.
+struct DirectBlocks {
+  std::ptrdiff_t pixels;    // most of a tile
+  bool copies;              // tiles read a copy of the image under them
+  std::ptrdiff_t channels;  // sums are carried from one such block to the next
+  std::ptrdiff_t panels;    // of filters, whose weights for `channels` stay in L2 together
+  std::ptrdiff_t tiles;     // whose sums are carried at a time
+};
+
 struct Direct {
   const DirectKernel* kernel;
   std::ptrdiff_t filters, channels;  // of the group
-  std::ptrdiff_t panels_a_block;     // whose weights stay in L2 together
-  const float* filter_packed;        // channel panels, one K block
+  std::ptrdiff_t out_height;
   Patches patches;
+  DirectBlocks blocks;         // by direct_blocks
+  const float* filter_packed;  // channel panels, one K block
   Destination destination;
+
+  Panels filter_panels() const { return {filters, kernel->vectors * kernel->lanes, kernel->lanes}; }
+  // How a row of outputs is cut.
+  Panels segments() const { return {patches.out_width, blocks.pixels, 1}; }
+  // Tiles of pixels, row-major.
+  std::ptrdiff_t tiles() const { return out_height * segments().count(); }
 };
 
-// Floats of scratch that `direct` needs.
-std::ptrdiff_t direct_scratch(std::ptrdiff_t kernel_w);
+// For a shape of which all but the blocks is known.
+DirectBlocks direct_blocks(const Direct& direct);
 
-// Computes the filters of a range of filter panels at a range of output rows.
-void direct(const Direct& direct, Range filter_panels, Range rows, float* scratch) noexcept;
+// Floats of scratch that `direct` needs.
+std::ptrdiff_t direct_scratch(const Direct& direct);
+
+// Computes the filters of a range of filter panels at a range of tiles of pixels.
+void direct(const Direct& direct, Range filter_panels, Range tiles, float* scratch) noexcept;
 
 }  // namespace gemmconv

@@ -4,16 +4,12 @@
 
 #include "algorithm.h"
 #include "cost.h"
-#include "cpu.h"
 #include "direct.h"
 #include "filter.h"
 #include "views.h"
 
 namespace gemmconv {
 namespace {
-
-// Next to a border each pixel of a tile is tested before its tap is taken (Zen 4, 5×5 64@28).
-constexpr double kBorderTap = 1.08;
 
 class DirectAlgorithm final : public Algorithm {
  public:
@@ -22,63 +18,73 @@ class DirectAlgorithm final : public Algorithm {
   bool can_compute(const Conv2dProblem&) const override { return true; }
 
   void block(Conv2dPlan& plan) const override {
-    const Conv2dProblem& p = plan.problem;
     plan.lanes = Lanes::channels;
-    const Panels panels = panels_of(plan);
-    const std::ptrdiff_t k = std::max<std::ptrdiff_t>(p.k(), 1);
-    // Half of L2 for the weights of a block of panels, the rest for the image rows under them.
-    const auto l2_floats = static_cast<std::ptrdiff_t>(cache_sizes().l2 / sizeof(float));
-    const std::ptrdiff_t panels_a_block =
-        std::clamp<std::ptrdiff_t>(l2_floats / 2 / (k * panels.max_width()), 1, panels.count());
-    plan.blocks = {panels_a_block * panels.max_width(), k, p.pixels()};
+    const Direct d = shape_of(plan);
+    const Panels panels = d.filter_panels();
+    plan.blocks = {d.blocks.panels * panels.max_width(),
+                   d.blocks.channels * plan.problem.kernel_h * plan.problem.kernel_w,
+                   d.blocks.tiles * d.segments()[0].width};
     plan.filter_panels = panels.count();
-    plan.units = plan.units_a_block = p.out_height;
+    plan.units = plan.units_a_block = d.tiles();
   }
 
   double cost(const Conv2dPlan& plan) const override {
     const Conv2dProblem& p = plan.problem;
-    const Panels segments(p.out_width, plan.isa->direct->mr, 1);
-    const double rows =
-        static_cast<double>(p.out_height) *
-        inside_share(p.height, p.out_height, p.kernel_h, p.stride_h, p.dilation_h, p.pad_top);
-    const double at_border =
-        p.pad_left > 0 ? std::min(1.0, 2.0 / static_cast<double>(segments.count())) : 0.0;
-    const double border = 1.0 + (kBorderTap - 1.0) * at_border;
-    return static_cast<double>(p.k()) * rows * step_cost(segments, panels_of(plan)) * border +
+    const Direct d = shape_of(plan);
+    const double inside =
+        inside_share(p.height, p.out_height, p.kernel_h, p.stride_h, p.dilation_h, p.pad_top) *
+        inside_share(p.width, p.out_width, p.kernel_w, p.stride_w, p.dilation_w, p.pad_left);
+    return static_cast<double>(p.k() * d.out_height) * inside *
+               step_cost(d.segments(), d.filter_panels()) +
            store_cost(p, plan.lanes);
   }
 
   std::ptrdiff_t scratch(const Conv2dPlan& plan) const override {
-    return direct_scratch(plan.problem.kernel_w);
+    return direct_scratch(shape_of(plan));
   }
 
   int packed_layout(const Conv2dPlan&) const override { return 1; }
 
   std::ptrdiff_t packed_floats(const Conv2dPlan& plan) const override {
-    return plan.problem.k() * panels_of(plan).stored();
+    return plan.problem.k() * shape_of(plan).filter_panels().stored();
   }
 
   void pack(const Conv2dPlan& plan, const FilterView& filter, float* packed) const override {
-    pack_filter(filter, panels_of(plan), plan.blocks.kc, packed);
+    pack_filter(filter, shape_of(plan).filter_panels(),
+                std::max<std::ptrdiff_t>(plan.problem.k(), 1), packed);
   }
 
   void run(const Conv2dPlan& plan, const Conv2dTensors& tensors, const Task& task,
            float* scratch) const noexcept override {
-    const Conv2dProblem& p = plan.problem;
-    const Direct taps{plan.isa->direct,
-                      p.group_filters(),
-                      p.group_channels(),
-                      plan.blocks.mc / panels_of(plan).max_width(),
-                      packed_weights(plan, tensors.packed, task.group),
-                      patches_of(p, tensors.input, task.image, task.group),
-                      destination_of(plan, tensors, task.image, task.group)};
-    direct(taps, task.filters, task.units, scratch);
+    Direct d = shape_of(plan);
+    d.filter_packed = packed_weights(plan, tensors.packed, task.group);
+    d.patches = patches_for(plan.problem, tensors.input, task.image, task.group);
+    d.destination = destination_of(plan, tensors, task.image, task.group);
+    direct(d, task.filters, task.units, scratch);
   }
 
  private:
-  static Panels panels_of(const Conv2dPlan& plan) {
-    const DirectKernel& kernel = *plan.isa->direct;
-    return {plan.problem.group_filters(), kernel.lanes * kernel.vectors, kernel.lanes};
+  // Tiles of a 1×1 filter cross the rows of the image.
+  static Patches patches_for(const Conv2dProblem& p, const float* input, std::ptrdiff_t image,
+                             std::ptrdiff_t group) {
+    const Patches patches = patches_of(p, input, image, group);
+    return is_pointwise(p) ? flattened(patches) : patches;
+  }
+
+  // All but the tensors.
+  static Direct shape_of(const Conv2dPlan& plan) {
+    const Conv2dProblem& p = plan.problem;
+    const Patches patches = patches_for(p, nullptr, 0, 0);
+    Direct d{plan.isa->direct,
+             p.group_filters(),
+             p.group_channels(),
+             p.pixels() / patches.out_width,
+             patches,
+             {},
+             nullptr,
+             {}};
+    d.blocks = direct_blocks(d);
+    return d;
   }
 };
 

@@ -40,6 +40,7 @@ class Panels {
   std::ptrdiff_t max_width() const { return max_width_; }
   std::ptrdiff_t vector() const { return vector_; }
   std::ptrdiff_t count() const { return count_; }
+  std::ptrdiff_t widest() const { return count_ == 0 ? 0 : (*this)[0].width; }
   // Sum of the stored widths.
   std::ptrdiff_t stored() const { return stored_; }
 

@@ -26,6 +26,9 @@ const LEAST_SHARE: Readonly<Record<string, number>> = {
   winograd: 0.39,
 };
 
+/** The same for rows of taps that are cut by a border: a test and a jump for each pixel besides. */
+const CUT_ROW_SHARE = 0.25;
+
 /** Kernels whose best loop may read so many addresses from the stack; any other none. */
 const ADDRESSES_ON_STACK: Readonly<Record<string, number>> = {
   'avx512 depthwise': 1,
@@ -73,7 +76,7 @@ function frameOf({ code }: Tile): RegExp {
   return hasBase ? /\((%rsp|%rbp)/ : /\(%rsp/;
 }
 
-/** The tile functions of an object, each template at its largest. */
+/** The tile functions of an object, each template at its largest; those that only finish one have no loop. */
 function tilesOf(object: string): Tile[] {
   const run = spawnSync('objdump', ['-d', '-C', '--no-show-raw-insn', object], {
     encoding: 'utf8',
@@ -85,6 +88,7 @@ function tilesOf(object: string): Tile[] {
     const head = /^[0-9a-f]+ <.*?(\w+)<(\d+), (\d+)(.*?)>\(.*>:$/m.exec(section);
     if (head === null) continue;
     const [, template = '', rows, vectors, rest = ''] = head;
+    if (template.startsWith('finish')) continue;
     const tile: Tile = {
       name: `${template}<${rows}, ${vectors}${rest}>`,
       rows: Number(rows),
@@ -184,7 +188,7 @@ describe.skipIf(!canRead)('inner loops', () => {
       const traffic = best.code.filter((one) => usesStack(one, frame));
       const allowed = ADDRESSES_ON_STACK[`${isa} ${kernel}`] ?? 0;
       expect(traffic.length, `${tile.name}: ${listing(traffic)}`).toBeLessThanOrEqual(allowed);
-      const least = LEAST_SHARE[kernel] ?? 0;
+      const least = tile.name.includes('CutRow') ? CUT_ROW_SHARE : (LEAST_SHARE[kernel] ?? 0);
       expect(best.share, `${tile.name}\n${listing(best.code)}`).toBeGreaterThan(least);
     }
   });

@@ -10,16 +10,29 @@ namespace {
 constexpr int kMr = GEMMCONV_MR;
 constexpr int kVectors = GEMMCONV_VECTORS;
 
-// The weights stream past once a tile; 9 to 18 KB ahead was best (84 -> 109 % on 512@14, Zen 5).
-constexpr int kPrefetchFloats = 3072;
+// Without one GCC 12 keeps the sums of three unrolled taps on the stack (SSE2).
+constexpr bool kHasSpareRegister = kMr * kVectors + kVectors + 1 < GEMMCONV_REGISTERS;
+
+// The weights stream past once a tile. How many taps ahead to ask for them was found by trial: with
+// the large tile any distance from 32 does on Zen 4, on Zen 5 it took 9 to 18 KB (84 -> 109 % of
+// peak on 512@14); with the small one 32 taps gain 5 % over 96 (AVX2, Zen 4).
+constexpr int kTapsAhead = GEMMCONV_REGISTERS == 32 ? 96 : 32;
+constexpr int kPrefetchFloats = kTapsAhead * kVectors * kLanes;
 
 // Makes the compiler forget how a pointer came about. Left alone, GCC precomputes the offset of
 // each of the tile's pixels and keeps them all on the stack.
 [[gnu::always_inline]] inline void forget(const float*& p) { asm("" : "+r"(p)); }
 
-template <int R, int V, bool kAllInside>
+// Keeps the loads of one tap behind those of the one before. Mixed, all prefetches of a row come at
+// once (111 instead of 117 % of peak on 512@7, Zen 4).
+[[gnu::always_inline, maybe_unused]] inline void keep_apart() { asm volatile("" ::: "memory"); }
+
+// One tap of those pixels for which `is_inside` says yes.
+template <int R, int V, typename Inside>
 [[gnu::always_inline]] inline void tap(Vec (&acc)[R][V], const float* x, const float* w,
-                                       std::ptrdiff_t pixel_stride, PixelRange inside) {
+                                       std::ptrdiff_t pixel_stride, Inside is_inside) {
+  __builtin_prefetch(w + kPrefetchFloats);
+  if (V * kLanes > 16) __builtin_prefetch(w + kPrefetchFloats + 16);
   Vec wv[V];
   GEMMCONV_UNROLL
   for (int v = 0; v < V; ++v) wv[v] = load(w + v * kLanes);
@@ -30,49 +43,153 @@ template <int R, int V, bool kAllInside>
       x += 3 * pixel_stride;
       forget(x);
     }
-    if (!kAllInside && (r < inside.begin || r >= inside.end)) continue;
+    if (!is_inside(r)) continue;
     const Vec xv = broadcast(x[r % 3 * pixel_stride]);
     GEMMCONV_UNROLL
     for (int v = 0; v < V; ++v) acc[r][v] += xv * wv[v];
   }
 }
 
-template <int R, int V, bool kAllInside>
-[[gnu::always_inline]] inline void taps(Vec (&acc)[R][V], const DirectTile& t) {
-  for (std::ptrdiff_t c = 0; c < t.channels; ++c) {
-    for (std::ptrdiff_t kh = t.kh_begin; kh < t.kh_end; ++kh) {
-      const float* x = t.x + c * t.channel_stride + kh * t.tap_row_stride;
-      const float* w = t.w + (c * t.kernel_h + kh) * t.kernel_w * (V * kLanes);
-      for (std::ptrdiff_t kw = 0; kw < t.kernel_w; ++kw) {
-        __builtin_prefetch(w + kPrefetchFloats);
-        __builtin_prefetch(w + kPrefetchFloats + 16);
-        tap<R, V, kAllInside>(acc, x, w, t.pixel_stride, kAllInside ? PixelRange{} : t.pixels[kw]);
-        x += t.tap_column_stride;
-        w += V * kLanes;
-      }
+// A row of kernel_w taps, all inside.
+struct AnyRow {
+  template <int R, int V>
+  [[gnu::always_inline]] static void add(Vec (&acc)[R][V], const DirectTile& t, const float* x,
+                                         const float* w) {
+    for (std::ptrdiff_t kw = t.kernel_w; kw > 0; --kw) {
+      tap(acc, x, w, t.pixel_stride, [](int) { return true; });
+      x += t.tap_column_stride;
+      w += V * kLanes;
     }
   }
+};
+
+// Each tap inside for some of the pixels.
+struct CutRow {
+  template <int R, int V>
+  [[gnu::always_inline]] static void add(Vec (&acc)[R][V], const DirectTile& t, const float* x,
+                                         const float* w) {
+    for (std::ptrdiff_t kw = 0; kw < t.kernel_w; ++kw) {
+      const unsigned inside = t.pixels[kw];
+      tap(acc, x, w, t.pixel_stride, [=](int r) { return (inside >> r & 1) != 0; });
+      x += t.tap_column_stride;
+      w += V * kLanes;
+    }
+  }
+};
+
+// Three taps, of which a border cuts the first pixel of the first, or the last of the last, or
+// neither: in a loop over kw, and with a test for each pixel, 14×14 planes were 8 % slower and
+// 56×56 planes 6 % (Zen 4, AVX-512).
+template <bool kCut>
+struct ThreeTaps {
+  template <int R, int V>
+  [[gnu::always_inline]] static void add(Vec (&acc)[R][V], const DirectTile& t, const float* x,
+                                         const float* w) {
+    const std::ptrdiff_t column = t.tap_column_stride, pixel = t.pixel_stride;
+    const bool has_first = !kCut || !t.cuts_first, has_last = !kCut || !t.cuts_last;
+    tap(acc, x, w, pixel, [=](int r) { return r > 0 || has_first; });
+    x += column;
+    keep_apart();
+    tap(acc, x, w + V * kLanes, pixel, [](int) { return true; });
+    x += column;
+    keep_apart();
+    tap(acc, x, w + 2 * V * kLanes, pixel, [=](int r) { return r < R - 1 || has_last; });
+  }
+};
+
+// The taps of every channel, row by row.
+template <typename Row>
+struct Rows {
+  template <int R, int V>
+  [[gnu::always_inline]] static void add(Vec (&acc)[R][V], const DirectTile& t) {
+    const std::ptrdiff_t w_row = t.kernel_w * (V * kLanes);
+    const std::ptrdiff_t rows = t.kh_end - t.kh_begin;
+    const std::ptrdiff_t w_skip = (t.kernel_h - rows) * w_row;
+    const float* w = t.w + t.kh_begin * w_row;
+    const float* x_channel = t.x + t.kh_begin * t.tap_row_stride;
+    std::ptrdiff_t ahead = t.ahead;
+    for (std::ptrdiff_t c = t.channels; c > 0; --c) {
+      const float* x = x_channel;
+      for (std::ptrdiff_t kh = rows; kh > 0; --kh) {
+        // A tile of 14 pixels mostly lies on two cache lines; for one of 7 asking for a second cost
+        // 5 % (512@7, Zen 4).
+        __builtin_prefetch(x + ahead);
+        if (R > 8) __builtin_prefetch(x + ahead + 15);
+        Row::add(acc, t, x, w);
+        x += t.tap_row_stride;
+        w += w_row;
+      }
+      x_channel += t.channel_stride;
+      ahead += t.ahead_step;
+      w += w_skip;
+    }
+  }
+};
+
+// A 1×1 filter: one tap a channel.
+struct Pointwise {
+  template <int R, int V>
+  [[gnu::always_inline]] static void add(Vec (&acc)[R][V], const DirectTile& t) {
+    const float* x = t.x;
+    const float* w = t.w;
+    for (std::ptrdiff_t c = t.channels; c > 0; --c) {
+      __builtin_prefetch(x + t.ahead);
+      tap(acc, x, w, t.pixel_stride, [](int) { return true; });
+      x += t.channel_stride;
+      w += V * kLanes;
+    }
+  }
+};
+
+// Through memory, so that the code is not repeated for each kind of row.
+template <int R, int V>
+[[gnu::noinline]] void finish_sums(const float* sums, const DirectTile& t) {
+  Vec acc[R][V];
+  GEMMCONV_UNROLL
+  for (int r = 0; r < R; ++r) {
+    GEMMCONV_UNROLL
+    for (int v = 0; v < V; ++v) acc[r][v] = load(sums + (r * V + v) * kLanes);
+  }
+  finish<R, V>(acc, t.valid_lanes, *t.output);
 }
 
-template <int R, int V>
+// One function for each kind of row: with all of them in one, GCC 12 keeps some sums on the stack.
+template <int R, int V, typename Taps>
 void tile(const DirectTile& t) {
   Vec acc[R][V];
   GEMMCONV_UNROLL
   for (int r = 0; r < R; ++r) {
     GEMMCONV_UNROLL
-    for (int v = 0; v < V; ++v) acc[r][v] = Vec{};
+    for (int v = 0; v < V; ++v) {
+      acc[r][v] = t.first ? Vec{} : load(t.partial + (r * V + v) * kLanes);
+    }
   }
-  if (t.pixels == nullptr) {
-    taps<R, V, true>(acc, t);
-  } else {
-    taps<R, V, false>(acc, t);
+  Taps::add(acc, t);
+  alignas(64) float last[R * V * kLanes];
+  float* const sums = t.last ? last : t.partial;
+  GEMMCONV_UNROLL
+  for (int r = 0; r < R; ++r) {
+    GEMMCONV_UNROLL
+    for (int v = 0; v < V; ++v) store(sums + (r * V + v) * kLanes, acc[r][v]);
   }
-  finish<R, V>(acc, t.valid_lanes, *t.output);
+  if (t.last) finish_sums<R, V>(sums, t);
 }
 
 template <int R, int V>
 constexpr void fill(DirectKernel& kernel) {
-  kernel.tile[R - 1][V - 1] = tile<R, V>;
+  const auto entry = [&](TapRow row) -> auto& {
+    return kernel.tile[static_cast<int>(row)][R - 1][V - 1];
+  };
+  entry(TapRow::one) = tile<R, V, Pointwise>;
+  entry(TapRow::any) = tile<R, V, Rows<AnyRow>>;
+  entry(TapRow::cut) = tile<R, V, Rows<CutRow>>;
+  if constexpr (kHasSpareRegister) {
+    entry(TapRow::three) = tile<R, V, Rows<ThreeTaps<false>>>;
+    entry(TapRow::cut_three) = tile<R, V, Rows<ThreeTaps<true>>>;
+  } else {
+    entry(TapRow::three) = tile<R, V, Rows<AnyRow>>;
+    entry(TapRow::cut_three) = tile<R, V, Rows<CutRow>>;
+  }
   if constexpr (V > 1) {
     fill<R, V - 1>(kernel);
   } else if constexpr (R > 1) {

@@ -64,6 +64,16 @@ struct GemmKernel {
   void (*tile[kMaxRows][kMaxVectors])(const GemmTile&);
 };
 
+// What a row of the filter looks like to a tile, so that the usual ones get loops of their own.
+enum class TapRow {
+  one,        // a 1×1 filter, inside
+  any,        // kernel_w taps, all of them inside the image
+  cut,        // kernel_w taps, each inside for some of the pixels
+  three,      // three taps, all of them inside
+  cut_three,  // three taps, inside but for one pixel at either end, see below
+};
+inline constexpr int kTapRows = 5;
+
 // One register tile of a convolution read in place: up to mr neighbouring output pixels of a row
 // by NR output channels. Tap (c, kh, kw) of pixel r is at
 // x[c·channel_stride + kh·tap_row_stride + kw·tap_column_stride + r·pixel_stride].
@@ -73,22 +83,24 @@ struct DirectTile {
   std::ptrdiff_t channels, kernel_h, kernel_w;
   std::ptrdiff_t channel_stride, tap_row_stride, tap_column_stride, pixel_stride;
   std::ptrdiff_t kh_begin, kh_end;  // filter rows that lie inside the image
-  // For each filter column, the pixels [begin, end) of the tile whose tap lies inside the image;
-  // null when all do.
-  const struct PixelRange* pixels;
+  TapRow row;
+  // Where `row` is cut_three: whether the first pixel lacks the first tap, and the last the last.
+  bool cuts_first, cuts_last;
+  const unsigned* pixels;  // where `row` is cut: bit r of each filter column, whether it is inside
+  // What to ask for ahead: relative to x, one step further for each channel.
+  std::ptrdiff_t ahead, ahead_step;
+  // The sum carried from one block of channels to the next, as in GemmTile.
+  float* partial;
+  bool first, last;
   int valid_lanes;
   const Output* output;
-};
-
-struct PixelRange {
-  int begin, end;
 };
 
 struct DirectKernel {
   int lanes;
   int mr;
   int vectors;
-  void (*tile[kMaxRows][kMaxVectors])(const DirectTile&);
+  void (*tile[kTapRows][kMaxRows][kMaxVectors])(const DirectTile&);
 };
 
 inline constexpr int kMaxPixelVectors = 8;
