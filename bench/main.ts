@@ -8,6 +8,7 @@ import { naiveDriver } from './drivers/naive.js';
 import { nativeDriver } from './drivers/native.js';
 import { onnxruntimeDriver } from './drivers/onnxruntime.js';
 import { tfjsWasmDriver } from './drivers/tfjs-wasm.js';
+import { freshHeader, freshLine } from './fresh.js';
 import { setIsa } from './internals.js';
 import { SEED } from './layers.js';
 import { describeMachine, type Machine } from './machine.js';
@@ -57,6 +58,17 @@ async function runAlgorithms(options: Options): Promise<void> {
   if (options.json !== undefined) {
     const plain = rows.map((row) => ({ ...row, ms: Object.fromEntries(row.ms) }));
     writeJson(options.json, machine, { threads: options.threads, rows: plain });
+  }
+}
+
+/** Layer by layer, the cost of memory that nobody has used yet. */
+async function runFresh(options: Options): Promise<void> {
+  const progress = new Progress(options.layers.length);
+  progress.print(`${machineLines(describeMachine(), []).join('\n')}\n\n${freshHeader()}`);
+  for (const layer of options.layers) {
+    progress.step(layer.name);
+    const effort = options.quick ? HASTY : THOROUGH;
+    progress.print(await freshLine(layer, options.threads, effort));
   }
 }
 
@@ -115,9 +127,11 @@ function writeJson(file: string, machine: Machine, content: object): void {
   writeFileSync(file, `${JSON.stringify({ date, machine, ...content }, null, 2)}\n`);
 }
 
+const RUNS = { drivers: runDrivers, algorithms: runAlgorithms, fresh: runFresh } as const;
+
 async function run(options: Options): Promise<void> {
   if (options.isa !== undefined) setIsa(options.isa);
-  await (options.subject === 'algorithms' ? runAlgorithms(options) : runDrivers(options));
+  await RUNS[options.subject](options);
 }
 
 async function main(): Promise<number> {

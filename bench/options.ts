@@ -3,8 +3,8 @@ import { info } from 'gemmconv';
 import { type BenchLayer, LAYERS, SEED } from './layers.js';
 
 export interface Options {
-  /** What is compared: us with others, or our algorithms with one another. */
-  readonly subject: 'drivers' | 'algorithms';
+  /** What is compared: us with others, our algorithms, or new output memory with used. */
+  readonly subject: 'drivers' | 'algorithms' | 'fresh';
   readonly quick: boolean;
   /** Instruction set to use; undefined for the best, or what GEMMCONV_ISA says. */
   readonly isa: string | undefined;
@@ -23,6 +23,7 @@ Times convolution layers: plain TypeScript, this library, and the peers that are
 
   --algorithms       instead: every algorithm of this library, in both layouts, on one thread,
                      and whether 'auto' and 'exact' chose well
+  --fresh            instead: what a new output array costs, on one thread
   --quick            fewer repeats, no slow JavaScript rows: under a minute
   --layers <names>   only layers whose name contains one of these, separated by commas
   --threads <n>      threads of the multi-threaded columns (default: what the process may use)
@@ -35,14 +36,14 @@ export class UsageError extends Error {}
 
 /** @returns undefined if help was asked for. */
 export function readOptions(args: readonly string[]): Options | undefined {
-  const { algorithms, quick, layers, threads, isa, json, help } = parse(args);
+  const { algorithms, fresh, quick, layers, threads, isa, json, help } = parse(args);
   if (help) return undefined;
   return {
-    subject: algorithms ? 'algorithms' : 'drivers',
+    subject: algorithms ? 'algorithms' : fresh ? 'fresh' : 'drivers',
     quick: quick ?? false,
     isa: readIsa(isa),
     layers: chooseLayers(layers),
-    threads: readThreads(threads, algorithms ? 1 : info().cores),
+    threads: readThreads(threads, algorithms || fresh ? 1 : info().cores),
     json,
   };
 }
@@ -53,6 +54,7 @@ function parse(args: readonly string[]) {
       args: [...args],
       options: {
         algorithms: { type: 'boolean' },
+        fresh: { type: 'boolean' },
         quick: { type: 'boolean' },
         layers: { type: 'string' },
         threads: { type: 'string' },
