@@ -65,7 +65,7 @@ extern const Algorithm& gemm_on_pixels;
 extern const Algorithm& gemm_on_channels;
 extern const Algorithm& direct_on_channels;
 extern const Algorithm& direct_on_pixels;
-extern const Algorithm& depthwise_by_rows;
+extern const Algorithm& depthwise_on_pixels;
 extern const Algorithm& depthwise_on_channels;
 extern const Algorithm& winograd_f2;
 extern const Algorithm& winograd_f4;

@@ -13,7 +13,7 @@ extern const GemmKernel gemm_kernel;
 extern const DirectKernel direct_kernel;
 extern const DirectPixelsKernel direct_pixels_kernel;
 extern const StripKernel strip_kernel;
-extern const DepthwiseKernel depthwise_kernel;
+extern const DepthwisePixelsKernel depthwise_pixels_kernel;
 extern const DepthwiseChannelsKernel depthwise_channels_kernel;
 extern const WinogradKernel winograd_kernel;
 }  // namespace baseline
@@ -24,7 +24,7 @@ extern const GemmKernel gemm_kernel;
 extern const DirectKernel direct_kernel;
 extern const DirectPixelsKernel direct_pixels_kernel;
 extern const StripKernel strip_kernel;
-extern const DepthwiseKernel depthwise_kernel;
+extern const DepthwisePixelsKernel depthwise_pixels_kernel;
 extern const DepthwiseChannelsKernel depthwise_channels_kernel;
 extern const WinogradKernel winograd_kernel;
 }  // namespace avx2
@@ -33,7 +33,7 @@ extern const GemmKernel gemm_kernel;
 extern const DirectKernel direct_kernel;
 extern const DirectPixelsKernel direct_pixels_kernel;
 extern const StripKernel strip_kernel;
-extern const DepthwiseKernel depthwise_kernel;
+extern const DepthwisePixelsKernel depthwise_pixels_kernel;
 extern const DepthwiseChannelsKernel depthwise_channels_kernel;
 extern const WinogradKernel winograd_kernel;
 }  // namespace avx512
@@ -46,14 +46,14 @@ bool always() { return true; }
 // Best last.
 const Isa kIsas[] = {
     {"baseline", always, &baseline::gemm_kernel, &baseline::direct_kernel,
-     &baseline::direct_pixels_kernel, &baseline::strip_kernel, &baseline::depthwise_kernel,
+     &baseline::direct_pixels_kernel, &baseline::strip_kernel, &baseline::depthwise_pixels_kernel,
      &baseline::depthwise_channels_kernel, &baseline::winograd_kernel},
 #if defined(__x86_64__)
     {"avx2", cpu_has_avx2_fma, &avx2::gemm_kernel, &avx2::direct_kernel,
-     &avx2::direct_pixels_kernel, &avx2::strip_kernel, &avx2::depthwise_kernel,
+     &avx2::direct_pixels_kernel, &avx2::strip_kernel, &avx2::depthwise_pixels_kernel,
      &avx2::depthwise_channels_kernel, &avx2::winograd_kernel},
     {"avx512", cpu_has_avx512f, &avx512::gemm_kernel, &avx512::direct_kernel,
-     &avx512::direct_pixels_kernel, &avx512::strip_kernel, &avx512::depthwise_kernel,
+     &avx512::direct_pixels_kernel, &avx512::strip_kernel, &avx512::depthwise_pixels_kernel,
      &avx512::depthwise_channels_kernel, &avx512::winograd_kernel},
 #endif
 };

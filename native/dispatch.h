@@ -15,7 +15,7 @@ struct Isa {
   const DirectKernel* direct;
   const DirectPixelsKernel* direct_pixels;
   const StripKernel* strip;
-  const DepthwiseKernel* depthwise;
+  const DepthwisePixelsKernel* depthwise_pixels;
   const DepthwiseChannelsKernel* depthwise_channels;
   const WinogradKernel* winograd;
 };

@@ -21,8 +21,8 @@ const LEAST_SHARE: Readonly<Record<string, number>> = {
   gemm: 0.43,
   direct: 0.36,
   direct_pixels: 0.4,
-  depthwise: 0.34,
   depthwise_channels: 0.36,
+  depthwise_pixels: 0.3,
   winograd: 0.39,
 };
 
@@ -31,10 +31,10 @@ const CUT_ROW_SHARE = 0.25;
 
 /** Kernels whose best loop may read so many addresses from the stack; any other none. */
 const ADDRESSES_ON_STACK: Readonly<Record<string, number>> = {
-  'avx512 depthwise': 1,
   'baseline depthwise_channels': 4,
   'avx2 depthwise_channels': 8,
   'avx512 depthwise_channels': 4,
+  'avx512 depthwise_pixels': 4,
 };
 
 /**

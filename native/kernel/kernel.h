@@ -203,25 +203,39 @@ struct WinogradKernel {
   void (*product[kMaxRows][kMaxVectors])(const WinogradProduct&);
 };
 
-// One register tile of a depthwise convolution, on a padded copy: row r, lane l of tap (kh, kw) is
-// at x[r · row_stride + kh · tap_row_stride + columns[kw] + l].
-struct DepthwiseTile {
+// A run of vectors of pixels along some rows of outputs of a depthwise convolution. Row i of the
+// image under it starts at x[i·tap_row_stride]; lane l of vector m of output row r, tap (kh, kw) is
+// in row r·step + kh, at columns[kw] + (m·lanes + l)·step.
+struct DepthwisePixelsRun {
   const float* x;
-  std::ptrdiff_t row_stride, tap_row_stride;
-  std::ptrdiff_t kernel_h, kernel_w;
+  std::ptrdiff_t tap_row_stride;
   const std::ptrdiff_t* columns;
-  // kernel_h × kernel_w taps: one weight each (tap_stride 1), or one a lane.
+  std::ptrdiff_t kernel_h, kernel_w;
+  std::ptrdiff_t rows, vectors;
+  std::ptrdiff_t row_begin, row_end;  // what lies inside the image, and is under the output rows
+  // vectors × kernel_w × lanes: all ones where the tap lies inside the image, else zero; null when
+  // all do.
+  const int* masks;
+  // The weights of tap k that belong to vector m start at w[k·tap_stride + phase], of the bias at
+  // bias[phase]; from vector to vector the phase goes on by phase_step, modulo period.
   const float* w;
-  std::ptrdiff_t tap_stride;
+  const float* bias;
+  std::ptrdiff_t tap_stride, phase, phase_step, period;
+  // Of a run of one vector, how many lanes exist; whole vectors may be written before `end`.
   int valid_lanes;
+  const float* end;
   const Output* output;
 };
 
-struct DepthwiseKernel {
+struct DepthwisePixelsKernel {
+  using Run = void (*)(const DepthwisePixelsRun&);
   int lanes;
-  int rows;     // most rows of a tile
-  int vectors;  // most vectors a row
-  void (*tile[kMaxRows][kMaxVectors])(const DepthwiseTile&);
+  int square_rows, rows;  // most rows of a run, of a 3×3 or 5×5 window or of any
+  // [masked]: 3×3 and 5×5 windows, with steps of one or of two, where columns[] is not read; any
+  // window: one row with any step, several with steps of one.
+  Run run3[2], run3_by_two[2], run5[2], run5_by_two[2], single[2], several[2];
+  // Vectors of one weight each.
+  void (*spread)(const float* weights, std::ptrdiff_t count, float* vectors);
 };
 
 // Filters that have depthwise kernels of their own: up to so wide, and windows of which the next is

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: MIT
+// Depthwise convolution with pixels on the lanes, for nchw; and for nhwc with few channels, whose
+// rows are runs of floats, too: then taps are as many floats apart as there are channels, and
+// weights repeat after as many lanes. The image is read in place, lanes outside it masked; of
+// windows that move on by several columns a copy is read that has the columns phase by phase.
+// Exact.
+#pragma once
+
+#include <cstddef>
+
+#include "destination.h"
+#include "kernel/kernel.h"
+#include "pack.h"
+
+namespace gemmconv {
+
+struct DepthwisePixels {
+  const DepthwisePixelsKernel* kernel;
+  const StripKernel* strip;
+  std::ptrdiff_t interleaved;  // channels of a pixel that are neighbours: 1 in nchw, else all
+  std::ptrdiff_t channels, multiplier;  // the multiplier is 1 where channels are interleaved
+  const float* weights;                 // filters × taps, interleaved: taps × channels
+  Patches patches;                      // from the first channel on
+  Destination destination;              // from the first filter on
+};
+
+// Floats of scratch that `depthwise_pixels` needs.
+std::ptrdiff_t depthwise_pixels_scratch(const DepthwisePixels& depthwise);
+
+// Computes a range of output rows of a range of channels; interleaved ones are computed all.
+void depthwise_pixels(const DepthwisePixels& depthwise, Range channels, Range rows,
+                      float* scratch) noexcept;
+
+}  // namespace gemmconv
