@@ -115,24 +115,48 @@ export class RunCall implements Call {
     });
     const signal = this.#signal;
     if (signal !== null) {
-      signal.addEventListener('abort', this.#onAbort);
-      // An option read after the signal may have aborted it before we listened.
-      if (signal.aborted) this.#onAbort();
+      try {
+        signal.addEventListener('abort', this.#onAbort);
+        // An option read after the signal may have aborted it before we listened.
+        if (signal.aborted) this.#onAbort();
+      } catch (error) {
+        this.#abandon(error);
+      }
     }
     return promise;
   }
 
+  // A signal may be of the caller's own making: it may throw, keep its listeners, tell them twice.
+
   readonly #onAbort = () => {
-    const signal = this.#signal as AbortSignal;
-    signal.removeEventListener('abort', this.#onAbort);
-    this.#isSettled = true;
-    if (binding.cancel(this.#ticket)) release(this.#ticket);
-    this.#reject(signal.reason);
+    if (this.#isSettled) return;
+    try {
+      this.#abandon(this.#signal?.reason);
+    } catch (error) {
+      this.#abandon(error);
+    }
   };
+
+  #abandon(reason: unknown): void {
+    if (this.#isSettled) return;
+    this.#isSettled = true;
+    this.#stopListening();
+    if (binding.cancel(this.#ticket)) release(this.#ticket);
+    this.#reject(reason);
+  }
+
+  #stopListening(): void {
+    try {
+      this.#signal?.removeEventListener('abort', this.#onAbort);
+    } catch {
+      // It is going to find the call settled.
+    }
+  }
 
   finished(outcome: Outcome): void {
     if (this.#isSettled) return;
-    this.#signal?.removeEventListener('abort', this.#onAbort);
+    this.#isSettled = true;
+    this.#stopListening();
     const { out, outputShape } = this.#tensors;
     if (outcome === DONE && out !== null) outcome = binding.collect(this.#ticket, out);
     if (outcome === DONE) {

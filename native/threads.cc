@@ -55,12 +55,13 @@ void relax() { asm volatile("yield"); }
 void relax() {}
 #endif
 
-// Signals belong to the threads that Node knows of.
+// Signals belong to the threads that Node knows of; a fault's own handler must see it.
 class SignalsBlocked {
  public:
   SignalsBlocked() {
     sigset_t all;
     sigfillset(&all);
+    for (const int fault : {SIGSEGV, SIGBUS, SIGFPE, SIGILL}) sigdelset(&all, fault);
     pthread_sigmask(SIG_SETMASK, &all, &before_);
   }
   ~SignalsBlocked() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
