@@ -1,8 +1,8 @@
 // Every argument × every wrong kind of value, generated: `KINDS` below is put in the place of each
 // argument in turn. What is right is decided by `accepts`, written apart from the library; all the
 // rest must give an error of the one shape, the same from every function, thrown or as a rejection.
-import { expect, test } from 'vitest';
-import { Conv2d, conv2d, conv2dSync, setThreads } from '../lib/index.js';
+import { afterAll, expect, test } from 'vitest';
+import { Conv2d, conv2d, conv2dSync, setLimits, setThreads, stats } from '../lib/index.js';
 import { KINDS, type Kind } from './kinds.js';
 import { type CodedError, ones, wrong } from './wrong.js';
 
@@ -13,6 +13,7 @@ interface Arguments {
   input: unknown;
   call: Record<string, unknown> | unknown;
   threads: unknown;
+  limits: unknown;
 }
 
 const OUTPUT = [1, 4, 3, 4] as const;
@@ -33,6 +34,7 @@ function rightArguments(): Arguments {
       out: { data: new Float32Array(48).fill(UNTOUCHED), shape: OUTPUT },
     },
     threads: 2,
+    limits: { maxPending: 1000, maxPendingBytes: 2 ** 40 },
   };
 }
 
@@ -67,6 +69,10 @@ const SHAPES: readonly Call[] = [
   ({ input }) => layer.plan(wrong((input as { shape: unknown }).shape)),
 ];
 const SETTINGS: readonly Call[] = [({ threads }) => setThreads(wrong(threads))];
+const LIMITS: readonly Call[] = [({ limits }) => setLimits(wrong(limits))];
+
+const { maxPending, maxPendingBytes } = stats();
+afterAll(() => setLimits({ maxPending, maxPendingBytes }));
 
 /** Whether a value is right, by the documentation. */
 type Accepts = (value: unknown) => boolean;
@@ -166,6 +172,15 @@ const ROWS: readonly Row[] = [
   ]),
   row('call.signal', 'options.signal', [RUNS[1] as Call, ONE_OFFS[1] as Call], orLeftOut(nothing)),
   row('threads', 'threads', SETTINGS, integer(1, 1024)),
+  row('limits', 'options', LIMITS, orLeftOut(noOptions)),
+  ...['maxPending', 'maxPendingBytes'].map((name) =>
+    row(
+      `limits.${name}`,
+      `options.${name}`,
+      LIMITS,
+      (value) => [undefined, Infinity].includes(value as number) || integer(1)(value),
+    ),
+  ),
 ];
 
 async function errorOf(call: Call, given: Arguments): Promise<CodedError | undefined> {
@@ -228,7 +243,7 @@ test.each(ROWS)('$path: $name', async (row) => {
 });
 
 test('the arguments that are right are so', async () => {
-  for (const call of [...LAYER, ...CALL, ...SHAPES, ...SETTINGS]) {
+  for (const call of [...LAYER, ...CALL, ...SHAPES, ...SETTINGS, ...LIMITS]) {
     expect(await errorOf(call, rightArguments())).toBeUndefined();
   }
 });

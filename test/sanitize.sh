@@ -49,8 +49,7 @@ ASAN_OPTIONS=detect_leaks=1:$log "${run[@]}" "$out/build/native_tests" "${native
 
 runtime=$(g++ -print-file-name=lib$kind.so)
 in_node=("${run[@]}" env LD_PRELOAD="$runtime" GEMMCONV_PREBUILD="$PWD/$out" node)
-"${in_node[@]}" node_modules/vitest/vitest.mjs run --reporter=./test/closing-line.ts \
-  "${js_tests[@]}" || status=$?
+"${in_node[@]}" node_modules/vitest/vitest.mjs run "${js_tests[@]}" || status=$?
 
 if [ $kind = asan ]; then
   ASAN_OPTIONS=detect_leaks=1:$log "${in_node[@]}" --expose-gc \

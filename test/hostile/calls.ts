@@ -1,5 +1,7 @@
 // node --expose-gc build/hostile/test/hostile/calls.js FIRST_SEED COUNT
 import { writeSync } from 'node:fs';
+import { setTimeout } from 'node:timers/promises';
+import { stats } from 'gemmconv';
 import { HostileCall } from './call.js';
 
 /** So many are under way at a time, in one another's way. */
@@ -12,6 +14,14 @@ for (let seed = first; seed < first + count; seed += AT_ONCE) {
   // Written at once: what stands last is what crashed.
   writeSync(2, `seeds ${seeds}\n`);
   await Promise.all(seeds.map(play));
+}
+
+// What was aborted while it ran may need a moment to end.
+for (let wait = 0; stats().pending > 0 && wait < 200; wait++) await setTimeout(10);
+const { pending, running, pendingBytes } = stats();
+if (pending + running + pendingBytes > 0) {
+  writeSync(1, `left over: ${JSON.stringify(stats())}\n`);
+  process.exitCode = 1;
 }
 
 async function play(seed: number): Promise<void> {
