@@ -24,6 +24,7 @@ struct Call;
 // What one environment (main thread or worker) has under way.
 struct Async {
   // The environment's own thread only.
+  napi_env env = nullptr;
   napi_threadsafe_function wake = nullptr;
   napi_ref on_finished = nullptr;
   std::vector<Call*> calls;  // by ticket
@@ -314,6 +315,7 @@ void close_async(void* data) {
     }
     delete call;
   }
+  napi_delete_reference(async->env, async->on_finished);
   delete async;
 }
 
@@ -348,6 +350,7 @@ Napi::Value stats(const Napi::CallbackInfo& info) {
 
 void start_async(Napi::Env env, Napi::Object exports) {
   Async* async = new Async;
+  async->env = env;
   const napi_value name = Napi::String::New(env, "gemmconv");
   napi_create_threadsafe_function(env, nullptr, nullptr, name, 0, 1, nullptr, nullptr, async,
                                   call_on_finished, &async->wake);
