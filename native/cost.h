@@ -8,6 +8,10 @@
 
 namespace gemmconv {
 
+// What takes the same time on every ISA is counted in cycles. A multiply-add of 16 lanes takes a
+// whole one where it is done in two halves (Zen 4, where all constants were found).
+inline double units_a_cycle(std::ptrdiff_t lanes) { return lanes >= 16 ? 1.0 : 2.0; }
+
 // One step of k over all tiles of rows × lanes outputs: what its multiply-adds cost, or its loads
 // where these are more, or the latency where there are too few independent sums to cover it.
 double step_cost(const Panels& rows, const Panels& lanes);

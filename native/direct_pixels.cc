@@ -54,7 +54,8 @@ class Tiles {
         k_(d.k()),
         most_(d.kernel->vectors[panels_[0].width - 1]) {}
 
-  void compute(const Run& run, Range filter_panels) const {
+  // False when nobody wants the result any more.
+  bool compute(const Run& run, Range filter_panels) const {
     const std::ptrdiff_t lanes = d_.kernel->lanes;
     std::ptrdiff_t pixel = run.pixel;
     std::ptrdiff_t column = 0;
@@ -68,15 +69,16 @@ class Tiles {
       vectors = vectors_of((run.lanes - lane + lanes - 1) / lanes);
       const std::ptrdiff_t outputs =
           outputs_of(run, column, std::min(vectors * lanes, run.lanes - lane));
-      tile_of_panels(
+      const bool wanted = tile_of_panels(
           filter_panels, vectors, pixel,
           {run.x + lane, run.taps, run.reads_on ? vectors * lanes : 0, nullptr, k_,
            static_cast<int>(outputs), static_cast<int>(std::min(outputs, run.columns - column)),
            static_cast<int>(run.columns), static_cast<int>(run.row - run.columns), nullptr});
+      if (!wanted) return false;
       pixel += outputs;
       column += vectors * lanes;
-      if (!end_slice()) return;
     }
+    return true;
   }
 
  private:
@@ -95,7 +97,7 @@ class Tiles {
     return outputs;
   }
 
-  void tile_of_panels(Range filter_panels, std::ptrdiff_t vectors, std::ptrdiff_t pixel,
+  bool tile_of_panels(Range filter_panels, std::ptrdiff_t vectors, std::ptrdiff_t pixel,
                       DirectPixelsTile tile) const {
     const std::ptrdiff_t next = tile.ahead;
     for (std::ptrdiff_t i = filter_panels.begin; i < filter_panels.end; ++i) {
@@ -107,7 +109,9 @@ class Tiles {
       const std::ptrdiff_t line = (i - filter_panels.begin) * 16;
       tile.ahead = line < next ? next + line : 0;
       d_.kernel->tile[panel.width - 1][vectors - 1](tile);
+      if (!end_slice()) return false;
     }
+    return true;
   }
 
   const DirectPixels& d_;
@@ -133,48 +137,52 @@ class Blocks {
     zero_run(scratch.strip + strip_.floats(), d.kernel->lanes);
   }
 
-  // Panels outside, so that few output channels are written at a time, long runs of each (4 % of
-  // 3×3 3->64@224).
-  void copied(const Block& block) const {
+  // Both are false when nobody wants the result any more. Panels outside, so that few output
+  // channels are written at a time, long runs of each (4 % of 3×3 3->64@224).
+  bool copied(const Block& block) const {
+    strip_.fill(block.oh, block.rows, block.ow, scratch_.strip);
     const std::ptrdiff_t width = d_.patches.out_width;
     const std::ptrdiff_t row = strip_.row_stride();
-    const std::ptrdiff_t pixel = block.oh * width + block.ow;
-    strip_.fill(block.oh, block.rows, block.ow, scratch_.strip);
-    for (std::ptrdiff_t ic = panels_.begin; ic < panels_.end; ++ic) {
-      if (d_.runs_on()) {
-        tiles_.compute({scratch_.strip, scratch_.copied, pixel, (block.rows - 1) * row + width,
-                        width, row, false},
-                       {ic, ic + 1});
-        continue;
-      }
-      for (std::ptrdiff_t i = 0; i < block.rows; ++i) {
-        tiles_.compute({scratch_.strip + i * row, scratch_.copied, pixel + i * width, block.columns,
-                        block.columns, block.columns, false},
-                       {ic, ic + 1});
-      }
+    Run run{scratch_.strip, scratch_.copied, block.oh * width + block.ow,
+            block.columns,  block.columns,   block.columns,
+            false};
+    std::ptrdiff_t runs = block.rows;
+    if (d_.runs_on()) {
+      run.lanes = (block.rows - 1) * row + width;
+      run.row = row;
+      runs = 1;
     }
+    return each_row(run, runs, row);
   }
 
   // Of a stride of one, all taps inside the image, and whole vectors.
-  void in_place(const Block& block) const {
+  bool in_place(const Block& block) const {
     const Patches& p = d_.patches;
-    const auto row = [&](std::ptrdiff_t oh, Range panels) {
-      const float* x =
-          p.image + (oh * p.stride_h - p.pad_top) * p.row_stride + block.ow - p.pad_left;
-      tiles_.compute({x, scratch_.in_place, oh * p.out_width + block.ow, block.columns,
-                      block.columns, block.columns, d_.pointwise},
-                     panels);
-    };
-    if (d_.pointwise) {
-      row(0, panels_);
-      return;
-    }
-    for (std::ptrdiff_t ic = panels_.begin; ic < panels_.end; ++ic) {
-      for (std::ptrdiff_t i = 0; i < block.rows; ++i) row(block.oh + i, {ic, ic + 1});
-    }
+    const Run run{
+        p.image + (block.oh * p.stride_h - p.pad_top) * p.row_stride + block.ow - p.pad_left,
+        scratch_.in_place,
+        block.oh * p.out_width + block.ow,
+        block.columns,
+        block.columns,
+        block.columns,
+        d_.pointwise};
+    if (d_.pointwise) return tiles_.compute(run, panels_);
+    return each_row(run, block.rows, p.stride_h * p.row_stride);
   }
 
  private:
+  bool each_row(const Run& first, std::ptrdiff_t rows, std::ptrdiff_t row_stride) const {
+    for (std::ptrdiff_t ic = panels_.begin; ic < panels_.end; ++ic) {
+      Run run = first;
+      for (std::ptrdiff_t i = 0; i < rows; ++i) {
+        if (!tiles_.compute(run, {ic, ic + 1})) return false;
+        run.x += row_stride;
+        run.pixel += d_.patches.out_width;
+      }
+    }
+    return true;
+  }
+
   const DirectPixels& d_;
   const Range panels_;
   const Scratch& scratch_;
@@ -191,37 +199,41 @@ Range inside_outputs(std::ptrdiff_t outputs, std::ptrdiff_t stride, std::ptrdiff
 }
 
 // Rows in which a part is read in place, the ends from strips.
-void inner_rows(const DirectPixels& d, const Blocks& blocks, Range rows, Range columns) {
+bool inner_rows(const DirectPixels& d, const Blocks& blocks, Range rows, Range columns) {
   const std::ptrdiff_t width = d.patches.out_width;
   for (std::ptrdiff_t oh = rows.begin; oh < rows.end; oh += d.rows) {
     const std::ptrdiff_t count = std::min(d.rows, rows.end - oh);
-    for (const Range copied : {Range{0, columns.begin}, Range{columns.end, width}}) {
-      for (std::ptrdiff_t ow = copied.begin; ow < copied.end; ow += d.columns) {
-        blocks.copied({oh, count, ow, std::min(d.columns, copied.end - ow)});
+    for (const Range ends : {Range{0, columns.begin}, Range{columns.end, width}}) {
+      for (std::ptrdiff_t ow = ends.begin; ow < ends.end; ow += d.columns) {
+        if (!blocks.copied({oh, count, ow, std::min(d.columns, ends.end - ow)})) return false;
       }
     }
-    if (columns.size() > 0) blocks.in_place({oh, count, columns.begin, columns.size()});
+    if (columns.size() > 0 && !blocks.in_place({oh, count, columns.begin, columns.size()})) {
+      return false;
+    }
   }
+  return true;
 }
 
 void windows(const DirectPixels& d, Range filter_panels, Range rows, const Scratch& scratch) {
   const Patches& p = d.patches;
   const Blocks blocks(d, filter_panels, scratch);
-  Range inner{0, 0};
-  Range columns{0, 0};
-  if (d.may_read_in_place()) {
-    locate_taps_in_place(d, scratch.in_place);
-    inner =
-        inside_outputs(rows.end, p.stride_h, p.pad_top, (p.kernel_h - 1) * p.dilation_h, p.height);
-    columns = inside_outputs(p.out_width, 1, p.pad_left, (p.kernel_w - 1) * p.dilation_w, p.width);
-    const std::ptrdiff_t lanes = d.kernel->lanes;
-    columns.begin = (columns.begin + lanes - 1) / lanes * lanes;
-    columns.end = columns.begin + std::max<std::ptrdiff_t>(columns.size(), 0) / lanes * lanes;
+  if (!d.may_read_in_place()) {
+    inner_rows(d, blocks, rows, {0, 0});
+    return;
   }
+  locate_taps_in_place(d, scratch.in_place);
+  Range inner =
+      inside_outputs(rows.end, p.stride_h, p.pad_top, (p.kernel_h - 1) * p.dilation_h, p.height);
   inner.begin = std::clamp(inner.begin, rows.begin, rows.end);
   inner.end = std::clamp(inner.end, inner.begin, rows.end);
-  inner_rows(d, blocks, {rows.begin, inner.begin}, {0, 0});
-  inner_rows(d, blocks, inner, columns);
+  Range columns =
+      inside_outputs(p.out_width, 1, p.pad_left, (p.kernel_w - 1) * p.dilation_w, p.width);
+  const std::ptrdiff_t lanes = d.kernel->lanes;
+  columns.begin = (columns.begin + lanes - 1) / lanes * lanes;
+  columns.end = columns.begin + std::max<std::ptrdiff_t>(columns.size(), 0) / lanes * lanes;
+  if (!inner_rows(d, blocks, {rows.begin, inner.begin}, {0, 0})) return;
+  if (!inner_rows(d, blocks, inner, columns)) return;
   inner_rows(d, blocks, {inner.end, rows.end}, {0, 0});
 }
 
@@ -233,7 +245,7 @@ void row_of_pixels(const DirectPixels& d, Range filter_panels, Range tiles,
   const Range pixels{tiles.begin * d.columns, std::min(tiles.end * d.columns, d.patches.out_width)};
   const std::ptrdiff_t lanes = d.kernel->lanes;
   const std::ptrdiff_t whole = pixels.size() / lanes * lanes;
-  if (whole > 0) blocks.in_place({0, 1, pixels.begin, whole});
+  if (whole > 0 && !blocks.in_place({0, 1, pixels.begin, whole})) return;
   if (whole < pixels.size()) {
     blocks.copied({0, 1, pixels.begin + whole, pixels.size() - whole});
   }

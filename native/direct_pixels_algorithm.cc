@@ -13,14 +13,19 @@
 namespace gemmconv {
 namespace {
 
-// Calling a tile, and finishing what is not whole vectors of outputs: a tile each, and an output.
-constexpr double kTile = 40.0;
+// All in cycles of Zen 4. Calling and finishing a tile, besides storing its outputs (1×1
+// 24->144@56, both ISAs); finishing an output through memory (ResNeXt's 3×3 at 56, 28 and 14).
+constexpr double kTile = 25.0;
 constexpr double kFinishInMemory = 0.4;
-// Copying one float of the image: neighbours by vectors, others one by one, or by blocks of them
-// where channels are neighbours.
+// Copying one float of the image: neighbours, and every other, by vectors; others one by one; by
+// blocks where channels are neighbours (the first layers of ResNet, MobileNet and AlexNet;
+// ResNeXt).
 constexpr double kCopyPixels = 0.6;
 constexpr double kCopyChannels = 1.2;
-constexpr double kCopyScattered = 2.0;
+constexpr double kCopyScattered = 3.0;
+// A load that crosses a cache line, as all but one of 16 unaligned vectors of 16 lanes do, takes so
+// much longer (5×5 1->1@1080p: then depthwise is the faster, as it is).
+constexpr double kCrossing = 1.25;
 // Fewer independent sums than this leave the multiply-add units waiting (cost.cc).
 constexpr double kChainsInFlight = 8.0;
 // A row of so many tiles is read in place, but for its ends, where a pixel that is copied has no
@@ -75,7 +80,8 @@ class DirectPixelsAlgorithm final : public Algorithm {
         (p.out_height - 1) * strip(1, p.out_width).row_stride() + p.out_width;
     const double outputs = static_cast<double>(p.pixels() * p.group_filters());
     const double rows = static_cast<double>(p.out_height) * run_cost(plan, whole);
-    const double one_run = run_cost(plan, run) + kFinishInMemory * outputs;
+    const double one_run =
+        run_cost(plan, run) + kFinishInMemory * outputs * units_a_cycle(kernel.lanes);
     plan.blocks.nc = one_run < rows ? p.out_width : whole;
     // A quarter of L2 holds the strip, or the rows that are read in place: as many whole rows as
     // fit, or tiles of one row.
@@ -104,19 +110,19 @@ class DirectPixelsAlgorithm final : public Algorithm {
     const std::ptrdiff_t down = (p.out_height + d.rows - 1) / d.rows;
     const std::ptrdiff_t across =
         d.may_read_in_place() ? 2 : (p.out_width + d.columns - 1) / d.columns;
-    const double move = p.layout == Layout::nhwc && p.channels > 1 ? kCopyChannels
-                        : p.stride_w <= 2                          ? kCopyPixels
-                                                                   : kCopyScattered;
-    const double copy = static_cast<double>(down * across * strip.floats()) * move;
+    const double move = p.layout == Layout::nhwc && p.channels > 1              ? kCopyChannels
+                        : p.stride_w <= std::min<std::ptrdiff_t>(2, p.kernel_w) ? kCopyPixels
+                                                                                : kCopyScattered;
+    double cycles = static_cast<double>(down * across * strip.floats()) * move;
     double compute;
     if (d.runs_on()) {
-      compute = run_cost(plan, p.out_height * strip.row_stride()) +
-                kFinishInMemory * static_cast<double>(p.pixels() * p.group_filters());
+      compute = run_cost(plan, p.out_height * strip.row_stride());
+      cycles += kFinishInMemory * static_cast<double>(p.pixels() * p.group_filters());
     } else {
       const double runs = static_cast<double>(p.out_width) / static_cast<double>(d.columns);
       compute = static_cast<double>(p.out_height) * std::max(1.0, runs) * run_cost(plan, d.columns);
     }
-    return compute + copy + store_cost(p, plan.lanes);
+    return compute + cycles * units_a_cycle(d.kernel->lanes) + store_cost(p, plan.lanes);
   }
 
   std::ptrdiff_t scratch(const Conv2dPlan& plan) const override {
@@ -169,11 +175,10 @@ class DirectPixelsAlgorithm final : public Algorithm {
     const std::ptrdiff_t tiles = (vectors + most - 1) / most;
     const double r = static_cast<double>(panels.extent()) / static_cast<double>(panels.count());
     const double v = static_cast<double>(vectors) / static_cast<double>(tiles);
-    // Most loads of pixels are unaligned, and those that cross a cache line count twice.
-    const double load = 1.0 + static_cast<double>(kernel.lanes) / 16.0;
+    const double load = 1.0 + kCrossing * static_cast<double>(kernel.lanes) / 16.0;
     const double step = std::max({r * v, r + load * v, kChainsInFlight});
     return static_cast<double>(tiles * panels.count()) *
-           (static_cast<double>(plan.problem.k()) * step + kTile);
+           (static_cast<double>(plan.problem.k()) * step + kTile * units_a_cycle(kernel.lanes));
   }
 };
 

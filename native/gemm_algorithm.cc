@@ -12,12 +12,17 @@
 namespace gemmconv {
 namespace {
 
-// Moving one float of a patch into its panel, by how it lies in the image: neighbouring pixels move
-// by vectors, neighbouring channels by blocks, the others one by one (Zen 4, 3×3 layers of
-// ResNet-50 in both layouts).
-constexpr double kPackPixels = 0.6;
+// Cycles to move one float of a patch into its panel, by how it lies in the image: neighbouring
+// pixels move by vectors, at a price for each run of them; neighbouring channels by blocks, the
+// others one by one (Zen 4, 3×3 layers of ResNet-50 in both layouts; the price where AVX2, with
+// half the panel width, changes places with direct).
+constexpr double kPackPixels = 0.35;
+constexpr double kPackRun = 8.0;
 constexpr double kPackChannels = 1.2;
 constexpr double kPackScattered = 2.5;
+// Cycles to call and finish a tile, besides storing its outputs (Zen 4, AVX2: 1×1 layers of 16 to
+// 64 channels).
+constexpr double kTile = 20.0;
 
 class GemmAlgorithm final : public Algorithm {
  public:
@@ -43,13 +48,15 @@ class GemmAlgorithm final : public Algorithm {
     const Panels filters = g.filter_panels();
     const Panels pixels = g.pixel_panels(p.pixels());
     const double k = static_cast<double>(p.k());
+    const double along_rows = kPackPixels + kPackRun / static_cast<double>(pixels.max_width());
     const double move = p.layout == Layout::nhwc ? kPackChannels
-                        : p.stride_w == 1        ? kPackPixels
+                        : p.stride_w == 1        ? along_rows
                                                  : kPackScattered;
-    const double pack = static_cast<double>(pixels.stored()) * k * move;
+    const double cycles = static_cast<double>(pixels.stored()) * k * move +
+                          static_cast<double>(filters.count() * pixels.count()) * kTile;
     const double step =
         lanes_ == Lanes::pixels ? step_cost(filters, pixels) : step_cost(pixels, filters);
-    return k * step + pack + store_cost(p, lanes_);
+    return k * step + cycles * units_a_cycle(g.kernel->lanes) + store_cost(p, lanes_);
   }
 
   std::ptrdiff_t scratch(const Conv2dPlan& plan) const override {
