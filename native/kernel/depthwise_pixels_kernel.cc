@@ -233,6 +233,7 @@ void run(const DepthwisePixelsRun& t) {
   std::ptrdiff_t m = 0;
   if (t.phase_step == 0) {
     for (; m + V <= t.vectors; m += V) tile<R, V, kMasked>(t, m, 0);
+    for (; m + 2 <= t.vectors; m += 2) tile<R, 2, kMasked>(t, m, 0);
   }
   std::ptrdiff_t phase = t.phase;
   for (; m < t.vectors; ++m) {
