@@ -37,8 +37,8 @@ log=log_path=$PWD/$out/reports/$kind
 # Leaks are told at the end of a process, and only of one that ended in peace: see below.
 export ASAN_OPTIONS=detect_leaks=0:$log
 export UBSAN_OPTIONS=print_stacktrace=1:$log
-# Node itself is not instrumented.
-export TSAN_OPTIONS=ignore_noninstrumented_modules=1:$log
+# Node itself is not instrumented, nor are the threads that the test runner leaves behind ours.
+export TSAN_OPTIONS=ignore_noninstrumented_modules=1:report_thread_leaks=0:$log
 
 # TSan wants its shadow where newer kernels may have put something else already.
 run=()
