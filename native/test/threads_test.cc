@@ -28,7 +28,7 @@ constexpr std::size_t kLingering = 17;
 struct CountingJob : Job {
   std::vector<std::atomic<int>> runs;
   std::atomic<int> shared_scratch{0};
-  std::atomic<int>* done = nullptr;
+  std::chrono::nanoseconds busy{0};
 
   explicit CountingJob(std::size_t count, std::size_t bytes = 64) : runs(count) {
     tasks = static_cast<std::ptrdiff_t>(count);
@@ -43,7 +43,11 @@ struct CountingJob : Job {
     *scratch = mark;
     // Long enough for every helper to wake and be at work at the same time.
     if (runs.size() == kLingering) std::this_thread::sleep_for(microseconds(300));
-    end_slice();
+    // And for others to be submitted meanwhile.
+    const auto end = std::chrono::steady_clock::now() + busy;
+    do {
+      end_slice();
+    } while (std::chrono::steady_clock::now() < end);
     if (*scratch != mark) ++shared_scratch;
     ++runs[static_cast<std::size_t>(task)];
   }
@@ -154,6 +158,7 @@ void submit_tests(Suite& suite, ThreadPool& pool) {
       for (int i = 0; i < 2000; ++i) {
         const double ns = i % 3 == 0 ? 1e3 : i % 3 == 1 ? 1e6 : kHuge;
         jobs.push_back(std::make_unique<SubmittedJob>(1 + i % 7, ns));
+        jobs.back()->busy = microseconds(i % 3);
         pool.submit(*jobs.back());
       }
       for (const auto& job : jobs) {
@@ -163,6 +168,19 @@ void submit_tests(Suite& suite, ThreadPool& pool) {
       }
     }
     pool.set_threads(4);
+  });
+  suite.test("a job that others join at its very end is finished by the last of them", [&] {
+    constexpr int kRounds = 30000;
+    int wrong = 0;
+    for (int i = 0; i < kRounds && wrong == 0; ++i) {
+      SubmittedJob job(2 + static_cast<std::size_t>(i % 3), kHuge);
+      job.busy = std::chrono::nanoseconds(i % 1500);
+      pool.submit(job);
+      while (!job.is_finished) {
+      }
+      wrong += !job.was_right;
+    }
+    suite.check(wrong == 0, "finished too early");
   });
   suite.test("a small job runs in a pause of large ones that hold every worker", [&] {
     LongJob large(8, kHuge);
