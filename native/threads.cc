@@ -146,15 +146,15 @@ bool ThreadPool::ensure_workers(int wanted) noexcept {
   return workers_ > 0;
 }
 
-// Spinning workers see it by themselves. Workers beyond the limit sleep on the same condition:
-// waking one of those would wake nobody.
+// Spinning workers see it by themselves. While there are workers beyond the limit, any of those
+// that spin or sleep may be one that must not work: then all are woken.
 void ThreadPool::list(Job& job, int seats, Lock& lock) {
   // To wake a thread for a second seat costs more than a small submitted job.
   const bool is_short = job.finish != nullptr && Schedule::class_of(job.estimated_ns) == 0;
   const int offers = schedule_.listed() + (is_short ? 1 : seats);
   schedule_.add(job, seats);
-  int sleepers = std::clamp(offers - spinning_, 0, sleeping_);
-  if (sleepers > 0 && workers_ > threads()) sleepers = sleeping_;
+  const bool any_may_work = workers_ <= threads();
+  const int sleepers = any_may_work ? std::clamp(offers - spinning_, 0, sleeping_) : sleeping_;
   lock.unlock();
   if (sleepers == 1) wake_.notify_one();
   if (sleepers > 1) wake_.notify_all();

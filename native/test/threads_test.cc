@@ -169,6 +169,24 @@ void submit_tests(Suite& suite, ThreadPool& pool) {
     }
     pool.set_threads(4);
   });
+  suite.test("a job is not left to a worker that has just become one too many", [&] {
+    for (int i = 0; i < 300; ++i) {
+      pool.set_threads(4);
+      SubmittedJob before(4, kHuge);
+      before.busy = microseconds(10);
+      pool.submit(before);
+      while (!before.is_finished) {
+      }
+      pool.set_threads(1);  // some of the others spin
+      SubmittedJob job(1);
+      pool.submit(job);
+      suite.check(eventually([&] { return job.is_finished.load(); }), "a job was lost");
+      if (!job.is_finished) pool.set_threads(4);
+      while (!job.is_finished) {
+      }
+    }
+    pool.set_threads(4);
+  });
   suite.test("a job that others join at its very end is finished by the last of them", [&] {
     constexpr int kRounds = 30000;
     int wrong = 0;
