@@ -31,14 +31,14 @@ struct Window {
 // Neighbouring pixels of an nhwc image that are 2 KB or a multiple apart fall into one or two sets
 // of L1 and push each other out: in place, 1×1 1024@14 reaches 76 % of peak, 3×3 stride 2 512@14 42
 // % (Zen 4). 4 KB a way and 8 ways: every x86 core has at least that. From 1 KB on down the copy
-// costs more than it saves, and up to half as many lines again as fit do no harm.
+// costs more than it saves, and less than a quarter more lines than fit do no harm.
 bool pixels_collide(const Patches& p, std::ptrdiff_t pixels) {
   constexpr std::ptrdiff_t kWayFloats = 1024, kWays = 8, kLineFloats = 16;
   const Window window(p, pixels);
   const std::ptrdiff_t distance = p.column_stride * window.column_step;
   const std::ptrdiff_t sets = kWayFloats / std::gcd(distance, kWayFloats);
   return p.channel_stride == 1 && distance >= kLineFloats && sets <= 2 &&
-         2 * window.rows * window.columns > 3 * sets * kWays;
+         4 * window.rows * window.columns >= 5 * sets * kWays;
 }
 
 // Where a tile reads its pixels: in the image, or a copy.
@@ -208,19 +208,20 @@ DirectBlocks direct_blocks(const Direct& shape) {
   Direct d = shape;
   DirectBlocks& blocks = d.blocks;
 
-  // Tiles of half the pixels may do without a copy (1×1 2048@7 nhwc: 91 -> 99 % of peak, Zen 4).
+  // A 1×1 filter does without a copy in tiles of half the pixels (1×1 2048@7 nhwc: 91 -> 99 % of
+  // peak, Zen 4).
   const std::ptrdiff_t mr = d.kernel->mr;
   const auto collide = [&](std::ptrdiff_t most) {
     return pixels_collide(d.patches, Panels(d.patches.out_width, most, 1).widest());
   };
-  const bool halved = collide(mr) && !collide(mr / 2);
+  const std::ptrdiff_t taps = d.patches.kernel_h * d.patches.kernel_w;
+  const bool halved = taps == 1 && collide(mr) && !collide(mr / 2);
   blocks.pixels = halved ? mr / 2 : mr;
   blocks.copies = !halved && collide(mr);
 
   // Half of L2 for the weights of a block, the rest for the image under it. Where windows are
   // copied, several panels had better share a copy (512@14 nhwc: 100 -> 105 % of peak, Zen 4).
   // Otherwise the fewer blocks the better.
-  const std::ptrdiff_t taps = d.patches.kernel_h * d.patches.kernel_w;
   const std::ptrdiff_t room = l2_floats / 2 / (taps * panels.max_width());
   const std::ptrdiff_t most = at_least_one(blocks.copies ? room / 4 : room);
   const std::ptrdiff_t count = at_least_one((d.channels + most - 1) / most);
