@@ -10,8 +10,8 @@ namespace {
 // Fewer independent sums than this leave the multiply-add units waiting: 4 cycles latency × 2
 // units.
 constexpr double kChainsInFlight = 8;
-// Storing one output, by whole vectors or transposed through memory (Zen 4: fits where direct and
-// GEMM change places among the 1×1 and 3×3 layers of ResNet-50).
+// Cycles to store one output, by whole vectors or transposed through memory (Zen 4: fits where
+// direct and GEMM change places among the 1×1 and 3×3 layers of ResNet-50).
 constexpr double kStoreVector = 0.4;
 constexpr double kStoreTransposed = 1.2;
 
@@ -48,7 +48,7 @@ double step_cost(const Panels& rows, const Panels& lanes) {
   return cost;
 }
 
-double store_cost(const Conv2dProblem& p, Lanes lanes) {
+double store_cycles(const Conv2dProblem& p, Lanes lanes) {
   const bool by_vectors = (lanes == Lanes::pixels) == (p.layout == Layout::nchw);
   return static_cast<double>(p.pixels() * p.group_filters()) *
          (by_vectors ? kStoreVector : kStoreTransposed);

@@ -16,8 +16,8 @@ inline double units_a_cycle(std::ptrdiff_t lanes) { return lanes >= 16 ? 1.0 : 2
 // where these are more, or the latency where there are too few independent sums to cover it.
 double step_cost(const Panels& rows, const Panels& lanes);
 
-// Storing one group's output: by whole vectors, or transposed.
-double store_cost(const Conv2dProblem& problem, Lanes lanes);
+// Cycles to store one group's output: by whole vectors, or transposed.
+double store_cycles(const Conv2dProblem& problem, Lanes lanes);
 
 // Share of the taps that lie inside the image, along one axis.
 double inside_share(std::ptrdiff_t extent, std::ptrdiff_t out, std::ptrdiff_t taps,

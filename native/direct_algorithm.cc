@@ -11,6 +11,9 @@
 namespace gemmconv {
 namespace {
 
+// Cycles to call and finish a tile, besides storing its outputs (Zen 4, layers of few channels).
+constexpr double kTile = 60.0;
+
 class DirectAlgorithm final : public Algorithm {
  public:
   constexpr DirectAlgorithm() : Algorithm(AlgorithmName::direct, "direct", "direct-channels") {}
@@ -34,9 +37,11 @@ class DirectAlgorithm final : public Algorithm {
     const double inside =
         inside_share(p.height, p.out_height, p.kernel_h, p.stride_h, p.dilation_h, p.pad_top) *
         inside_share(p.width, p.out_width, p.kernel_w, p.stride_w, p.dilation_w, p.pad_left);
+    const double cycles = store_cycles(p, plan.lanes) +
+                          static_cast<double>(d.tiles() * d.filter_panels().count()) * kTile;
     return static_cast<double>(p.k() * d.out_height) * inside *
                step_cost(d.segments(), d.filter_panels()) +
-           store_cost(p, plan.lanes);
+           cycles * units_a_cycle(d.kernel->lanes);
   }
 
   std::ptrdiff_t scratch(const Conv2dPlan& plan) const override {

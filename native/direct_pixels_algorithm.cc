@@ -105,7 +105,9 @@ class DirectPixelsAlgorithm final : public Algorithm {
   double cost(const Conv2dPlan& plan) const override {
     const Conv2dProblem& p = plan.problem;
     const DirectPixels d = shape_of(plan);
-    if (d.pointwise) return run_cost(plan, p.pixels()) + store_cost(p, plan.lanes);
+    if (d.pointwise)
+      return run_cost(plan, p.pixels()) +
+             store_cycles(p, plan.lanes) * units_a_cycle(d.kernel->lanes);
     const Strip strip(d.strip, d.patches, d.channels, d.rows, d.columns);
     const std::ptrdiff_t down = (p.out_height + d.rows - 1) / d.rows;
     const std::ptrdiff_t across =
@@ -122,7 +124,8 @@ class DirectPixelsAlgorithm final : public Algorithm {
       const double runs = static_cast<double>(p.out_width) / static_cast<double>(d.columns);
       compute = static_cast<double>(p.out_height) * std::max(1.0, runs) * run_cost(plan, d.columns);
     }
-    return compute + cycles * units_a_cycle(d.kernel->lanes) + store_cost(p, plan.lanes);
+    cycles += store_cycles(p, plan.lanes);
+    return compute + cycles * units_a_cycle(d.kernel->lanes);
   }
 
   std::ptrdiff_t scratch(const Conv2dPlan& plan) const override {

@@ -56,7 +56,7 @@ class GemmAlgorithm final : public Algorithm {
                           static_cast<double>(filters.count() * pixels.count()) * kTile;
     const double step =
         lanes_ == Lanes::pixels ? step_cost(filters, pixels) : step_cost(pixels, filters);
-    return k * step + cycles * units_a_cycle(g.kernel->lanes) + store_cost(p, lanes_);
+    return k * step + (cycles + store_cycles(p, lanes_)) * units_a_cycle(g.kernel->lanes);
   }
 
   std::ptrdiff_t scratch(const Conv2dPlan& plan) const override {
