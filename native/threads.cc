@@ -216,7 +216,8 @@ bool ThreadPool::withdraw(Job& job) noexcept {
   job.cancelled.store(true, std::memory_order_relaxed);
   const bool begun = !job.listed.load(std::memory_order_relaxed) ||
                      job.next_task.load(std::memory_order_relaxed) > 0;
-  if (begun) return false;
+  // Those that wait for it are told when it finishes.
+  if (begun || job.has_dependants) return false;
   schedule_.remove(job);
   return true;
 }

@@ -251,6 +251,23 @@ void withdraw_tests(Suite& suite, ThreadPool& pool) {
     std::this_thread::sleep_for(milliseconds(5));
     suite.check(!queued.is_finished && queued.begun == 0, "ran after all");
   });
+  suite.test("a job whose dependency was withdrawn is not left waiting", [&] {
+    LongJob running(8, kHuge);
+    pool.submit(running);
+    suite.check(eventually([&] { return running.begun == 4; }), "not on every worker");
+    SubmittedJob first(3, kHuge), second(3, kHuge), third(3, kHuge);
+    first.has_dependants = true;
+    pool.submit(first);
+    pool.submit(second, &first);
+    pool.submit(third, &first);
+    suite.check(!pool.withdraw(first), "gone, with those that wait for it");
+    suite.check(!pool.withdraw(second), "gone, though it waits");
+    running.stop = true;
+    suite.check(eventually([&] { return third.is_finished && second.is_finished; }), "lost");
+    suite.check(first.is_finished && first.runs[0] == 0 && second.runs[0] == 0, "ran after all");
+    suite.check(third.was_right, "did not run");
+    suite.check(eventually([&] { return running.is_finished.load(); }), "never ends");
+  });
   suite.test("withdrawing at random, under load", [&] {
     Random random(8);
     for (int round = 0; round < 30; ++round) {
