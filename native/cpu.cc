@@ -3,9 +3,11 @@
 
 #include <algorithm>
 #include <cmath>
-#include <fstream>
+#include <cstdio>
 #include <string>
 #include <thread>
+#include <utility>
+#include <vector>
 
 #if defined(__linux__)
 #include <sched.h>
@@ -33,11 +35,28 @@ bool cpu_has_avx512f() { return false; }
 
 namespace {
 
-[[maybe_unused]] std::string first_line(const std::string& path) {
-  std::ifstream file(path);
+// Of a small file; none where it cannot be read. Not by std::ifstream, which brings the locales of
+// libstdc++ along, a fifth of the addon.
+[[maybe_unused]] std::vector<std::string> lines_of(const std::string& path) {
+  std::vector<std::string> lines;
+  std::FILE* const file = std::fopen(path.c_str(), "r");
+  if (file == nullptr) return lines;
   std::string line;
-  std::getline(file, line);
-  return line;
+  for (int c = std::fgetc(file); c != EOF; c = std::fgetc(file)) {
+    if (c != '\n') {
+      line += static_cast<char>(c);
+    } else {
+      lines.push_back(std::exchange(line, {}));
+    }
+  }
+  if (!line.empty()) lines.push_back(std::move(line));
+  std::fclose(file);
+  return lines;
+}
+
+[[maybe_unused]] std::string first_line(const std::string& path) {
+  const std::vector<std::string> lines = lines_of(path);
+  return lines.empty() ? std::string() : lines.front();
 }
 
 #if defined(__linux__)
@@ -97,8 +116,7 @@ double smaller_quota(double a, double b) { return a > 0 && b > 0 ? std::min(a, b
 // A quota may sit on any ancestor of the process's own group; the smallest one binds.
 double cgroup_v2_quota(const char* file_name, double (*read)(const std::string& path)) {
   std::string group;
-  std::ifstream file("/proc/self/cgroup");
-  for (std::string line; std::getline(file, line);) {
+  for (const std::string& line : lines_of("/proc/self/cgroup")) {
     if (line.compare(0, 3, "0::") == 0) group = line.substr(3);
   }
   double quota = 0;

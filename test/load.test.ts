@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process';
 import {
   cpSync,
   mkdirSync,
@@ -5,6 +6,7 @@ import {
   readdirSync,
   readFileSync,
   rmSync,
+  statSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
@@ -118,3 +120,14 @@ describe('the addon', () => {
     expect(loadFailure().message).toContain('node-gyp-build');
   });
 });
+
+// Microkernels come in hundreds of shapes, and the standard library is linked in: both grow unseen.
+test.skipIf(spawnSync('strip', ['--version']).error !== undefined)(
+  'stripped, as it is published, the addon is well under 2 MB',
+  () => {
+    const stripped = join(directory, 'stripped.node');
+    const { status, stderr } = spawnSync('strip', ['-o', stripped, join(built, addon)]);
+    expect(status, String(stderr)).toBe(0);
+    expect(statSync(stripped).size).toBeLessThan(1.75 * 2 ** 20);
+  },
+);
