@@ -100,6 +100,8 @@ async function runDrivers(options: Options): Promise<void> {
     print([grid.row(layer.name, row)]);
   }
   print(['', ...geomeanLines(results, best)]);
+  // Threads that a peer leaves spinning take cores from ours: one thread is the fair comparison.
+  if (options.threads > 1) print(['', ...geomeanLines(results, 'native 1t')]);
   if (options.json !== undefined) {
     const peers = [...new Set(drivers.flatMap(({ version }) => version ?? []))];
     writeJson(options.json, machine, { peers, results });
