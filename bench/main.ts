@@ -10,6 +10,7 @@ import { onnxruntimeDriver } from './drivers/onnxruntime.js';
 import { tfjsWasmDriver } from './drivers/tfjs-wasm.js';
 import { freshHeader, freshLine } from './fresh.js';
 import { setIsa } from './internals.js';
+import { ladderHeader, ladderLines } from './ladder.js';
 import { SEED } from './layers.js';
 import { describeMachine, type Machine } from './machine.js';
 import { HELP, type Options, readOptions, UsageError } from './options.js';
@@ -72,6 +73,19 @@ async function runFresh(options: Options): Promise<void> {
   }
 }
 
+/** One layer from plain JavaScript to all that the library does, one idea at a time. */
+async function runLadder(options: Options): Promise<void> {
+  const machine = describeMachine();
+  const progress = new Progress(options.layers.length);
+  progress.print(machineLines(machine, []).join('\n'));
+  const { effort } = options.quick ? QUICK : FULL;
+  for (const layer of options.layers) {
+    progress.step(layer.name);
+    const lines = await ladderLines(layer, options.threads, effort, machine.peakGflops);
+    progress.print(['', layer.name, ladderHeader(), ...lines].join('\n'));
+  }
+}
+
 /** The seed table, then the grid of all other layers, then how far ahead we are. */
 async function runDrivers(options: Options): Promise<void> {
   const { effort, jsMaxMacs, wasmMaxMacs } = options.quick ? QUICK : FULL;
@@ -129,7 +143,12 @@ function writeJson(file: string, machine: Machine, content: object): void {
   writeFileSync(file, `${JSON.stringify({ date, machine, ...content }, null, 2)}\n`);
 }
 
-const RUNS = { drivers: runDrivers, algorithms: runAlgorithms, fresh: runFresh } as const;
+const RUNS = {
+  drivers: runDrivers,
+  algorithms: runAlgorithms,
+  fresh: runFresh,
+  ladder: runLadder,
+} as const;
 
 async function run(options: Options): Promise<void> {
   if (options.isa !== undefined) setIsa(options.isa);

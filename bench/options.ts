@@ -3,8 +3,9 @@ import { info } from 'gemmconv';
 import { type BenchLayer, LAYERS, SEED } from './layers.js';
 
 export interface Options {
-  /** What is compared: us with others, our algorithms, or new output memory with used. */
-  readonly subject: 'drivers' | 'algorithms' | 'fresh';
+  /** What is compared: us with others, our algorithms, new output memory with used, one idea with
+   * the next. */
+  readonly subject: 'drivers' | 'algorithms' | 'fresh' | 'ladder';
   readonly quick: boolean;
   /** Instruction set to use; undefined for the best, or what GEMMCONV_ISA says. */
   readonly isa: string | undefined;
@@ -16,6 +17,9 @@ export interface Options {
   readonly json: string | undefined;
 }
 
+/** Every idea helps it, and the slowest way takes half a second. */
+const LADDER_LAYERS = LAYERS.filter(({ name }) => name === 'r50_3x3_64-64@56');
+
 export const HELP = `Usage: npm run bench -- [options]
 
 Times convolution layers: plain TypeScript, this library, and the peers that are installed
@@ -24,6 +28,8 @@ Times convolution layers: plain TypeScript, this library, and the peers that are
   --algorithms       instead: every algorithm of this library, in both layouts, on one thread,
                      and whether 'auto' and 'exact' chose well
   --fresh            instead: what a new output array costs, on one thread
+  --ladder           instead: one layer of ResNet-50, from seven loops to all that this library
+                     does, one idea at a time
   --quick            fewer repeats, no slow JavaScript rows: under a minute
   --layers <names>   only layers whose name contains one of these, separated by commas
   --threads <n>      threads of the multi-threaded columns (default: what the process may use)
@@ -36,13 +42,13 @@ export class UsageError extends Error {}
 
 /** @returns undefined if help was asked for. */
 export function readOptions(args: readonly string[]): Options | undefined {
-  const { algorithms, fresh, quick, layers, threads, isa, json, help } = parse(args);
+  const { algorithms, fresh, ladder, quick, layers, threads, isa, json, help } = parse(args);
   if (help) return undefined;
   return {
-    subject: algorithms ? 'algorithms' : fresh ? 'fresh' : 'drivers',
+    subject: algorithms ? 'algorithms' : fresh ? 'fresh' : ladder ? 'ladder' : 'drivers',
     quick: quick ?? false,
     isa: readIsa(isa),
-    layers: chooseLayers(layers),
+    layers: ladder && layers === undefined ? LADDER_LAYERS : chooseLayers(layers),
     threads: readThreads(threads, algorithms || fresh ? 1 : info().cores),
     json,
   };
@@ -55,6 +61,7 @@ function parse(args: readonly string[]) {
       options: {
         algorithms: { type: 'boolean' },
         fresh: { type: 'boolean' },
+        ladder: { type: 'boolean' },
         quick: { type: 'boolean' },
         layers: { type: 'string' },
         threads: { type: 'string' },

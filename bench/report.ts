@@ -99,18 +99,18 @@ function geomean(values: readonly number[]): number {
 }
 
 /** Three significant digits. */
-function formatMs(ms: number): string {
+export function formatMs(ms: number): string {
   if (ms >= 100) return ms.toFixed(0);
   if (ms >= 10) return ms.toFixed(1);
   return ms >= 1 ? ms.toFixed(2) : ms.toFixed(3);
 }
 
-function formatTimes(ratio: number): string {
+export function formatTimes(ratio: number): string {
   return `${ratio >= 100 ? ratio.toFixed(0) : ratio.toFixed(ratio < 10 ? 2 : 1)}×`;
 }
 
 /** Of what the threads it may use could do. */
-function formatPercent({ gflops, threads }: Result, peakGflops: number | undefined): string {
+export function formatPercent({ gflops, threads }: Result, peakGflops: number | undefined): string {
   if (peakGflops === undefined) return '-';
   const percent = (100 * gflops) / (peakGflops * threads);
   return `${percent.toFixed(percent < 9.5 ? 1 : 0)}%`;

@@ -63,7 +63,8 @@ function layerIn(layout: Layout, workload: Workload, algorithm: 'auto' | 'exact'
   return { layer: new Conv2d(filter, options), shape };
 }
 
-function canPlan(layer: Conv2d, shape: readonly number[]): boolean {
+/** Whether the algorithm asked for can compute the shape. */
+export function canPlan(layer: Conv2d, shape: readonly number[]): boolean {
   try {
     layer.plan(shape);
     return true;
