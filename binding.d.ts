@@ -150,6 +150,8 @@ export interface PlanDescription {
   workspaceBytes: number;
   /** Floating-point operations, 2 per multiply-accumulate, padded taps counted. */
   flops: number;
+  /** What the cost model expects, from beginning to end, on `threads` threads. */
+  estimatedCycles: number;
   packedBytes: number;
   /** Plans of one layer with the same value read the same packed filter. */
   packedFormat: number;

@@ -145,8 +145,19 @@ export class Conv2d {
     const plans = this.#alive();
     const { image } = validateShape(this.#layer, shape);
     const description = plans.describe(image, 'shape');
-    const { algorithm, variant, isa, threads, tile, blocks, workspaceBytes, flops } = description;
-    return { algorithm, variant, isa, threads, tile, blocks, workspaceBytes, flops };
+    const { algorithm, variant, isa, threads, tile, blocks, ...rest } = description;
+    const { workspaceBytes, flops, estimatedCycles } = rest;
+    return {
+      algorithm,
+      variant,
+      isa,
+      threads,
+      tile,
+      blocks,
+      workspaceBytes,
+      flops,
+      estimatedCycles,
+    };
   }
 
   /**

@@ -119,6 +119,12 @@ export interface Conv2dPlan {
   readonly workspaceBytes: number;
   /** Floating-point operations: 2 per multiply-accumulate, padded taps counted. */
   readonly flops: number;
+  /**
+   * What the cost model that chose the algorithm expects the busiest of `threads` threads to take,
+   * in cycles of the CPU it was fitted on; main memory is not in it. For an expectation in
+   * milliseconds, `npx gemmconv plan` calibrates it.
+   */
+  readonly estimatedCycles: number;
 }
 
 export interface Info {

@@ -81,6 +81,7 @@ Napi::Value describe_plan(const Napi::CallbackInfo& info) {
   description["blocks"] = blocks;
   description["workspaceBytes"] = number(plan.workspace_bytes());
   description["flops"] = plan.flops();
+  description["estimatedCycles"] = plan.estimated_cycles();
   description["packedBytes"] = number(packed_bytes(plan) + kAlignment);
   description["packedFormat"] = number(packed_format(plan));
   return description;

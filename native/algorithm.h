@@ -34,9 +34,11 @@ class Algorithm {
   // Completes a plan of which problem and isa are set: lanes, blocks, units, units_a_block,
   // filter_panels. The plan has set image_tasks, group_tasks and filters_first to what is usual.
   virtual void block(Conv2dPlan& plan) const = 0;
-  // Estimated time of one image and group, in the unit of cost.h; infinite where only a user who
-  // asks for it by name should get it.
+  // Estimated time of one image and group, in the unit of cost.h.
   virtual double cost(const Conv2dPlan& plan) const = 0;
+  // What its cost is multiplied by when compared with the others': below 1 where theirs leave out
+  // more than its own does; infinite where only a user who asks for it by name should get it.
+  virtual double handicap(const Conv2dPlan&) const { return 1; }
   // Floats of scratch a thread needs for the largest task of a complete plan.
   virtual std::ptrdiff_t scratch(const Conv2dPlan& plan) const = 0;
 

@@ -53,6 +53,7 @@ struct Conv2dPlan {
   // algorithm likes; and how many of these its cache blocks hold.
   std::ptrdiff_t units, units_a_block;
   std::ptrdiff_t filter_panels;
+  double cost;         // of one image and group, as the algorithm estimates it (cost.h)
   bool filters_first;  // cut between threads by filters rather than by units
   // Images and groups that are tasks apart; 1 where a task takes them all.
   std::ptrdiff_t image_tasks, group_tasks;
@@ -70,6 +71,8 @@ struct Conv2dPlan {
     return static_cast<std::size_t>(threads) * scratch_bytes();
   }
   double flops() const;
+  // What the cost model expects of the whole, from beginning to end, on this many threads.
+  double estimated_cycles() const;
   const char* algorithm_label() const;  // as users write it
   const char* variant_label() const;
 };

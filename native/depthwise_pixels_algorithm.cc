@@ -75,10 +75,13 @@ class DepthwisePixelsAlgorithm final : public Algorithm {
     const bool copies = p.stride_w > 1 && !(is_3x3 && p.stride_w == 2 && p.dilation_w == 1);
     const double of_vector = taps * (shares_rows ? kTap : kTapOfRow) + kVector;
     const double copied = copies ? static_cast<double>(p.height) * vectors_of(p.width) : 0;
-    const double all = static_cast<double>(p.out_height * p.group_filters()) *
-                           vectors_of(p.out_width) * of_vector +
-                       copied * kCopiedVector;
-    return p.group_filters() <= kFewFilters ? all * kAgainstOthers : all;
+    return static_cast<double>(p.out_height * p.group_filters()) * vectors_of(p.out_width) *
+               of_vector +
+           copied * kCopiedVector;
+  }
+
+  double handicap(const Conv2dPlan& plan) const override {
+    return plan.problem.group_filters() <= kFewFilters ? kAgainstOthers : 1;
   }
 
   std::ptrdiff_t scratch(const Conv2dPlan& plan) const override {

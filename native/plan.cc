@@ -7,6 +7,7 @@
 
 #include "algorithm.h"
 #include "conv2d.h"
+#include "cost.h"
 
 namespace gemmconv {
 namespace {
@@ -104,6 +105,15 @@ double Conv2dPlan::flops() const {
          static_cast<double>(problem.pixels()) * static_cast<double>(problem.batch);
 }
 
+double Conv2dPlan::estimated_cycles() const {
+  if (tasks() == 0) return 0;
+  const double all =
+      cost * static_cast<double>(problem.batch * problem.groups) / units_a_cycle(isa->gemm->lanes);
+  // As many tasks as fall to the busiest thread.
+  const double rounds = std::ceil(static_cast<double>(tasks()) / threads);
+  return all * rounds / static_cast<double>(tasks());
+}
+
 std::optional<Conv2dPlan> make_plan(const Conv2dProblem& problem, const Isa& isa, int threads) {
   std::optional<Conv2dPlan> best;
   double least = 0;
@@ -118,11 +128,12 @@ std::optional<Conv2dPlan> make_plan(const Conv2dProblem& problem, const Isa& isa
     plan.filters_first =
         problem.group_filters() * problem.kernel_h * problem.kernel_w > problem.pixels();
     algorithm->block(plan);
-    const double cost = algorithm->cost(plan);
-    if (std::isinf(cost) && problem.algorithm != algorithm->name()) continue;
-    if (best && cost >= least) continue;
+    plan.cost = algorithm->cost(plan);
+    const double compared = plan.cost * algorithm->handicap(plan);
+    if (std::isinf(compared) && problem.algorithm != algorithm->name()) continue;
+    if (best && compared >= least) continue;
     best = plan;
-    least = cost;
+    least = compared;
   }
   if (!best) return best;
   cut(*best, threads);

@@ -71,9 +71,7 @@ class WinogradAlgorithm final : public Algorithm {
     plan.filters_first = plan.units * p.dilation_w < 2 * kTilesAThread;
   }
 
-  // Infinite where it would be inaccurate: then only who asks for it by name gets it.
   double cost(const Conv2dPlan& plan) const override {
-    if (error(plan) > kMostError) return std::numeric_limits<double>::infinity();
     const Conv2dProblem& p = plan.problem;
     const WinogradKernel& kernel = *plan.isa->winograd;
     const double images = static_cast<double>(std::max<std::ptrdiff_t>(p.batch, 1));
@@ -91,6 +89,11 @@ class WinogradAlgorithm final : public Algorithm {
                               (kTransformInput * input_vectors + kTransformOutput * output_vectors);
     const double stream = kStream * blocks * channels * output_vectors;
     return frequencies(plan) * (products + transforms + stream) / images;
+  }
+
+  // Where it would be inaccurate, only who asks for it by name gets it.
+  double handicap(const Conv2dPlan& plan) const override {
+    return error(plan) > kMostError ? std::numeric_limits<double>::infinity() : 1;
   }
 
   std::ptrdiff_t scratch(const Conv2dPlan& plan) const override {

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+#include <cmath>
 #include <limits>
 #include <type_traits>
 #include <vector>
@@ -56,6 +57,30 @@ void plan_tests(Suite& suite) {
     p.out_height = p.out_width = 18;
     suite.check(make_plan(with(p, AlgorithmName::gemm), current_isa(), 1).has_value(),
                 "refused without padding");
+  });
+  suite.test(
+      "an estimate grows with the work, shrinks with threads, and is there for everything", [&] {
+        for (const AlgorithmName algorithm : {AlgorithmName::automatic, AlgorithmName::gemm,
+                                              AlgorithmName::direct, AlgorithmName::winograd}) {
+          const auto cycles = [&](std::ptrdiff_t batch, int threads) {
+            return plan_of(with(square(batch, 64, 28, 64, 3), algorithm), threads)
+                .estimated_cycles();
+          };
+          suite.check(std::abs(cycles(4, 1) / cycles(1, 1) - 4) < 0.5, "four images");
+          suite.check(cycles(4, 2) < 0.6 * cycles(4, 1), "two threads");
+          suite.check(cycles(0, 1) == 0, "no image");
+        }
+        // Too inaccurate for `auto`.
+        const double forced =
+            plan_of(with(square(1, 1, 28, 1, 3), AlgorithmName::winograd)).estimated_cycles();
+        suite.check(forced > 0 && std::isfinite(forced), "winograd by name");
+      });
+  suite.test("a depthwise layer's estimate is of all its groups", [&] {
+    Conv2dProblem p = square(1, 64, 28, 64, 3);
+    p.groups = 64;
+    const double few = plan_of(p, 1).estimated_cycles();
+    p.channels = p.out_channels = p.groups = 128;
+    suite.check(std::abs(plan_of(p, 1).estimated_cycles() / few - 2) < 0.2, "twice the groups");
   });
   suite.test("tiny work stays on one thread, large work is cut evenly", [&] {
     suite.check(plan_of(square(1, 1, 1, 1, 1), 8).threads == 1, "woke a thread for one pixel");

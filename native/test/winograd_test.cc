@@ -357,7 +357,7 @@ bool may_be_chosen(const Case& c, const Isa& isa, const WinogradTransforms& tran
   p.out_height = c.out_height;
   p.out_width = c.out_width;
   algorithm.block(plan);
-  return std::isfinite(algorithm.cost(plan));
+  return std::isfinite(algorithm.handicap(plan));
 }
 
 // On layers as they occur: within twice the error of a direct sum, or never chosen.
