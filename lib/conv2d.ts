@@ -21,11 +21,21 @@ import {
 
 /**
  * A 2-D convolution (cross-correlation, as in every framework) with its filter and options: build
- * it once, run it on any number of inputs. The filter is packed for the CPU when first needed.
+ * it once, run it on any number of inputs, of any size. The filter is packed for the CPU when first
+ * needed, and the plans of the last 64 input shapes are kept.
  *
- * ```ts
- * const layer = new Conv2d({ data, shape: [64, 3, 7, 7] }, { stride: 2, padding: 3 });
+ * Shapes are written with N images, C channels, H rows and W columns; OC, OH and OW those of the
+ * output; KH and KW rows and columns of the filter; G groups.
+ *
+ * ```js
+ * import { Conv2d } from 'gemmconv';
+ *
+ * const weights = new Float32Array(64 * 3 * 7 * 7).fill(0.01);
+ * const layer = new Conv2d({ data: weights, shape: [64, 3, 7, 7] }, { stride: 2, padding: 3 });
+ *
+ * const pixels = new Float32Array(3 * 224 * 224).fill(1);
  * const { data, shape } = await layer.run({ data: pixels, shape: [1, 3, 224, 224] });
+ * console.log(shape); // [ 1, 64, 112, 112 ]
  * ```
  */
 export class Conv2d {
@@ -38,11 +48,12 @@ export class Conv2d {
    *
    * @param filter shape [OC, C/G, KH, KW], or [KH, KW, C/G, OC] with `filterLayout: 'hwio'`.
    *   OC, KH, KW ≥ 1.
-   * @param options see `Conv2dOptions`; the default is no bias, stride 1, no padding, dilation 1,
-   *   one group, no activation, `nchw`, `oihw`, `auto`.
-   * @throws TypeError (ERR_INVALID_ARG_TYPE) for a value of the wrong kind or an unknown option.
-   * @throws RangeError (ERR_INVALID_ARG_VALUE, ERR_OUT_OF_RANGE) for a value that is not allowed,
-   *   or does not fit the others.
+   * @param options the default is no bias, stride 1, no padding, dilation 1, one group, no
+   *   activation, `nchw`, `oihw`, `auto`.
+   * @throws
+   * - a TypeError (ERR_INVALID_ARG_TYPE) for a value of the wrong kind or an unknown option
+   * - a RangeError (ERR_INVALID_ARG_VALUE, ERR_OUT_OF_RANGE) for a value that is not allowed, or does
+   *   not fit the others: a shape that is not that of its data, groups that do not divide
    */
   constructor(filter: Tensor, options?: Conv2dOptions) {
     const given = validateLayer(filter, options);
@@ -56,21 +67,20 @@ export class Conv2d {
    * this returns, so the caller may change, transfer or free them at once.
    *
    * @param input shape [N, C, H, W], or [N, H, W, C] with `layout: 'nhwc'`. N may be 0.
-   * @param options.add residual of the output's shape, added before the activation.
-   * @param options.out memory for the output, instead of a new array: OC·OH·OW·N values, written
-   *   when the promise resolves. It saves the cost of fresh memory.
-   * @param options.signal aborts the call.
-   * @returns the output in the input's layout. Its `data` is `out` where that is given.
+   * @param options `add` to the sums, write to `out` (when the promise resolves, not before), or
+   *   abort by `signal`.
+   * @returns the output, [N, OC, OH, OW] or [N, OH, OW, OC] as the input's layout has it. Its `data`
+   *   is that of `out` where that is given.
    *
-   * The promise rejects, and nothing is ever thrown or written, with
-   * - a TypeError (ERR_INVALID_ARG_TYPE) for a value of the wrong kind or an unknown option;
+   * It never throws, and writes nothing if it fails. The promise rejects with
+   * - a TypeError (ERR_INVALID_ARG_TYPE) for a value of the wrong kind or an unknown option
    * - a RangeError (ERR_INVALID_ARG_VALUE, ERR_OUT_OF_RANGE) for a value that is not allowed, for a
    *   shape the filter does not fit, for data that is shorter or longer than its shape says
-   *   (detached data too), and when `out` was detached or resized in the meantime;
-   * - a RangeError (ERR_MEMORY_ALLOCATION_FAILED) when there is not enough memory;
-   * - an Error (ERR_GEMMCONV_QUEUE_FULL) when too many calls are pending, see `setLimits`;
-   * - an Error (ERR_INVALID_STATE) when the layer was disposed of before the call;
-   * - the signal's reason, an `AbortError` by default, as soon as it aborts.
+   *   (detached data too), and when `out` was detached or resized in the meantime
+   * - a RangeError (ERR_MEMORY_ALLOCATION_FAILED) when there is not enough memory
+   * - an Error (ERR_GEMMCONV_QUEUE_FULL) when too many calls are pending, see {@link setLimits}
+   * - an Error (ERR_INVALID_STATE) when the layer was disposed of before the call
+   * - the signal's reason, an `AbortError` by default, as soon as it aborts
    */
   run(input: Tensor, options?: RunOptions): Promise<Tensor> {
     try {
@@ -85,16 +95,18 @@ export class Conv2d {
    * Computes on the calling thread, with the help of the library's own, and blocks until done.
    *
    * @param input shape [N, C, H, W], or [N, H, W, C] with `layout: 'nhwc'`. N may be 0.
-   * @param options.add residual of the output's shape, added before the activation.
-   * @param options.out memory for the output, instead of a new array: OC·OH·OW·N values that do not
-   *   overlap those of `input` or `add`. It saves the cost of fresh memory.
-   * @returns the output in the input's layout. Its `data` is `out` where that is given.
-   * @throws TypeError (ERR_INVALID_ARG_TYPE) for a value of the wrong kind or an unknown option.
-   * @throws RangeError (ERR_INVALID_ARG_VALUE, ERR_OUT_OF_RANGE) for a value that is not allowed,
-   *   for a shape the filter does not fit, and for data that is shorter or longer than its shape
-   *   says (detached data too); a RangeError when there is not enough memory. `out` is then as it
-   *   was.
-   * @throws Error (ERR_INVALID_STATE) when the layer has been disposed of.
+   * @param options `add` to the sums, or write to `out`, which must not overlap `input` or `add`.
+   * @returns the output, [N, OC, OH, OW] or [N, OH, OW, OC] as the input's layout has it. Its `data`
+   *   is that of `out` where that is given.
+   * @throws
+   * - a TypeError (ERR_INVALID_ARG_TYPE) for a value of the wrong kind or an unknown option
+   * - a RangeError (ERR_INVALID_ARG_VALUE, ERR_OUT_OF_RANGE) for a value that is not allowed, for a
+   *   shape the filter does not fit, for data that is shorter or longer than its shape says
+   *   (detached data too), and for memory that overlaps
+   * - a RangeError (ERR_MEMORY_ALLOCATION_FAILED) when there is not enough memory
+   * - an Error (ERR_INVALID_STATE) when the layer has been disposed of
+   *
+   * `out` is then as it was.
    */
   runSync(input: Tensor, options?: RunSyncOptions): Tensor {
     const plans = this.#alive();
@@ -116,9 +128,12 @@ export class Conv2d {
    * Shape of the output for an input of the given shape, both in the layer's layout. Computes
    * nothing else.
    *
-   * @throws TypeError (ERR_INVALID_ARG_TYPE), RangeError (ERR_INVALID_ARG_VALUE,
-   *   ERR_OUT_OF_RANGE) for a shape that the layer cannot take.
-   * @throws Error (ERR_INVALID_STATE) when the layer has been disposed of.
+   * @param shape of an input, four extents.
+   * @returns four extents, a fresh array.
+   * @throws
+   * - a TypeError (ERR_INVALID_ARG_TYPE) or RangeError (ERR_INVALID_ARG_VALUE, ERR_OUT_OF_RANGE) for
+   *   a shape that the layer cannot take
+   * - an Error (ERR_INVALID_STATE) when the layer has been disposed of
    */
   outputShape(shape: readonly number[]): number[] {
     this.#alive();
@@ -128,7 +143,9 @@ export class Conv2d {
 
   /**
    * Multiply-accumulates for an input of the given shape: KH·KW·(C/G) · OC·OH·OW · N, padded taps
-   * counted. Throws as `outputShape` does.
+   * counted. Throws as {@link outputShape} does.
+   *
+   * @param shape of an input, four extents.
    */
   macs(shape: readonly number[]): number {
     this.#alive();
@@ -137,9 +154,11 @@ export class Conv2d {
   }
 
   /**
-   * How an input of the given shape would be computed under the present settings. Throws as
-   * `outputShape` does, and a RangeError (ERR_INVALID_ARG_VALUE) when the `algorithm` asked for
-   * cannot compute it.
+   * How an input of the given shape would be computed under the present settings. Computes nothing
+   * else. Throws as {@link outputShape} does, and a RangeError (ERR_INVALID_ARG_VALUE) when the
+   * `algorithm` asked for cannot compute it.
+   *
+   * @param shape of an input, four extents.
    */
   plan(shape: readonly number[]): Conv2dPlan {
     const plans = this.#alive();
@@ -181,10 +200,12 @@ export class Conv2d {
 
 /**
  * One convolution off the event loop: `new Conv2d(filter, options).run(input, options)`. Who runs
- * the same filter often is better off with a `Conv2d`, which packs it once.
+ * the same filter often is better off with a {@link Conv2d}, which packs it once.
  *
- * @param options those of both, see `Conv2dOptions` and `RunOptions`.
- * @returns as `Conv2d.run`; whatever the constructor would throw is a rejection too.
+ * @param input shape [N, C, H, W], or [N, H, W, C] with `layout: 'nhwc'`.
+ * @param filter shape [OC, C/G, KH, KW], or [KH, KW, C/G, OC] with `filterLayout: 'hwio'`.
+ * @param options those of the constructor and of `run`.
+ * @returns as {@link Conv2d.run}; whatever the constructor would throw is a rejection too.
  */
 export async function conv2d(
   input: Tensor,
@@ -198,8 +219,10 @@ export async function conv2d(
 /**
  * One convolution on the calling thread: `new Conv2d(filter, options).runSync(input, options)`.
  *
- * @param options those of both, see `Conv2dOptions` and `RunSyncOptions`.
- * @returns and throws as these do.
+ * @param input shape [N, C, H, W], or [N, H, W, C] with `layout: 'nhwc'`.
+ * @param filter shape [OC, C/G, KH, KW], or [KH, KW, C/G, OC] with `filterLayout: 'hwio'`.
+ * @param options those of the constructor and of `runSync`.
+ * @returns as {@link Conv2d.runSync}, which also tells what is thrown.
  */
 export function conv2dSync(
   input: Tensor,

@@ -8,9 +8,7 @@ const MAX_THREADS = 1024;
 /**
  * Facts about this build and this machine.
  *
- * @returns a fresh object: `version`; `isa` in use and `availableIsas`; `cores` this process may
- *   use (affinity mask and cgroup quota applied); `threads` a call may use; `cacheBytes` of each
- *   level, in bytes.
+ * @returns a fresh object.
  */
 export function info(): Info {
   const { isa, isas, cores, cacheBytes } = binding.info();
@@ -24,27 +22,29 @@ export function info(): Info {
  *
  * @param threads 1 to 1024. The default is the number of cores this process may use, or
  *   `GEMMCONV_THREADS`.
- * @throws TypeError (ERR_INVALID_ARG_TYPE) if it is not a number.
- * @throws RangeError (ERR_OUT_OF_RANGE) if it is not an integer within these bounds.
+ * @throws
+ * - a TypeError (ERR_INVALID_ARG_TYPE) if it is not a number
+ * - a RangeError (ERR_OUT_OF_RANGE) if it is not an integer within these bounds
  */
 export function setThreads(threads: number): void {
   binding.setThreads(readInteger(threads, 1, 'threads', MAX_THREADS));
 }
 
-/** How many threads one call may compute on. */
+/** How many threads one call may compute on, as {@link setThreads} set it. */
 export function getThreads(): number {
   return binding.getThreads();
 }
 
 /**
- * Bounds the calls of `run` that may be pending, in the whole process: each holds a copy of its input
+ * Bounds the calls of {@link Conv2d.run} that may be pending, in the whole process: each holds a copy of its input
  * and an output. One more is refused: its promise rejects with an Error, code
  * `ERR_GEMMCONV_QUEUE_FULL`.
  *
  * @param limits `maxPending` calls, `maxPendingBytes` of memory; Infinity for no bound. What is left
  *   out stays as it is; the default is any number of calls, and half of the memory.
- * @throws TypeError (ERR_INVALID_ARG_TYPE) for a value of the wrong kind or an unknown name.
- * @throws RangeError (ERR_OUT_OF_RANGE) for what is neither Infinity nor an integer of at least 1.
+ * @throws
+ * - a TypeError (ERR_INVALID_ARG_TYPE) for a value of the wrong kind or an unknown name
+ * - a RangeError (ERR_OUT_OF_RANGE) for what is neither Infinity nor an integer of at least 1
  */
 export function setLimits(limits: Limits): void {
   const present = binding.stats();

@@ -1,36 +1,74 @@
 /**
- * A dense tensor, row-major in its layout. Structural: any object with these two fields will do.
+ * A dense tensor. Structural: any object with these two fields will do, so those of other libraries
+ * often fit as they are.
  */
 export interface Tensor {
+  /**
+   * The values, row-major: the last axis of `shape` is contiguous. As many as the shape says, no
+   * more and no fewer (`subarray` cuts a piece out of a larger array without a copy). A view of a
+   * SharedArrayBuffer will do.
+   */
   readonly data: Float32Array;
+  /** Extents of the four axes, in the order that {@link Layout} or {@link FilterLayout} names. */
   readonly shape: readonly number[];
 }
 
-/** Order of the axes of input, output and `add`: [N, C, H, W] or [N, H, W, C]. */
+/**
+ * Order of the axes of input, output and `add`.
+ *
+ * - `nchw` is [N, C, H, W], plane after plane, as PyTorch and ONNX have it
+ * - `nhwc` is [N, H, W, C], pixel after pixel, as TensorFlow and image decoders have it
+ */
 export type Layout = 'nchw' | 'nhwc';
 
-/** Order of the filter's axes: [OC, C/G, KH, KW] or [KH, KW, C/G, OC]. */
+/**
+ * Order of the filter's axes, whatever the {@link Layout} of the images.
+ *
+ * - `oihw` is [OC, C/G, KH, KW], as PyTorch and ONNX have it
+ * - `hwio` is [KH, KW, C/G, OC], as TensorFlow has it. (Its depthwise filters, [KH, KW, C, M], are
+ *   [KH, KW, 1, C·M] here: the same memory, and `groups: C`.)
+ */
 export type FilterLayout = 'oihw' | 'hwio';
 
 /**
- * Rows and columns added around the image. A padded tap contributes nothing to the sum.
- * `'same'` gives OH = ceil(H / stride) and puts the odd element at the end, `'same-lower'` at the
- * beginning; `'valid'` adds none.
+ * Rows and columns added around the image, each ≥ 0. A padded tap contributes nothing to the sum,
+ * even if its weight is not finite.
+ *
+ * - a number: that many on all four sides
+ * - `[height, width]`: above and below, left and right
+ * - `{ top, left, bottom, right }`: each side by itself
+ * - `'valid'`: none
+ * - `'same'`: as few as give OH = ceil(H / stride), OW = ceil(W / stride); of an odd number the
+ *   larger half goes to the end (bottom, right). TensorFlow's SAME, ONNX's SAME_UPPER
+ * - `'same-lower'`: the same with the larger half at the beginning
+ *
+ * With numbers, OH = floor((H + top + bottom − dilation · (KH − 1) − 1) / stride) + 1, and it is a
+ * RangeError when that is below 1.
  */
 export type Padding =
   | number
   | readonly [height: number, width: number]
-  | { readonly top: number; readonly left: number; readonly bottom: number; readonly right: number }
+  | {
+      /** Rows above. */
+      readonly top: number;
+      /** Columns to the left. */
+      readonly left: number;
+      /** Rows below. */
+      readonly bottom: number;
+      /** Columns to the right. */
+      readonly right: number;
+    }
   | 'valid'
   | 'same'
   | 'same-lower';
 
 /**
- * Applied last, after bias and residual. NaN passes through every one of them.
+ * Applied to each output last, after bias and residual, before it is stored. NaN passes through
+ * every one of them.
  *
- * - `relu` max(v, 0), `relu6` clamp to [0, 6]
- * - `sigmoid` 1 / (1 + exp(-v)), `tanh`, `silu` v · sigmoid(v)
- * - `hardSwish` v · clamp(v + 3, 0, 6) / 6
+ * - `relu` max(v, 0); `relu6` min(max(v, 0), 6); `clamp` min(max(v, min), max)
+ * - `sigmoid` 1 / (1 + exp(−v)); `tanh`; `silu` v · sigmoid(v)
+ * - `hardSwish` v · min(max(v + 3, 0), 6) / 6
  * - `leakyRelu` v < 0 ? alpha · v : v
  *
  * `sigmoid`, `tanh` and `silu` are within 3 ulp of the true value (silu: or within 2^-142, where its
@@ -45,50 +83,80 @@ export type Activation =
   | 'hardSwish'
   | 'sigmoid'
   | 'tanh'
-  | { readonly type: 'clamp'; readonly min: number; readonly max: number }
-  | { readonly type: 'leakyRelu'; readonly alpha: number };
+  | {
+      /** Bounds on both sides. */
+      readonly type: 'clamp';
+      /** Lower bound, rounded to float32; may be -Infinity. */
+      readonly min: number;
+      /** Upper bound, not below `min`; may be Infinity. */
+      readonly max: number;
+    }
+  | {
+      /** A small slope below zero. */
+      readonly type: 'leakyRelu';
+      /** Slope for negative values, rounded to float32; finite. */
+      readonly alpha: number;
+    };
 
 /**
- * - `auto` the fastest within the documented error bound
- * - `exact` the fastest of those whose every output is one FMA chain over (c, kh, kw) ascending:
- *   the same bits for any thread count, batch split and FMA instruction set
- * - `gemm` (packed implicit im2col + GEMM), `direct` (taps read in place) and `depthwise` (rows of
- *   one channel; C/G = 1, stride ≤ 4, windows up to 1024 pixels) force one, and it is an error when that cannot be; all three are
- *   exact
- * - `winograd` (3×3, stride 1, dilation ≤ 16, C/G ≤ 4096) is not: each output is within
+ * How the sums are computed. {@link Conv2d.plan} tells what a name comes to.
+ *
+ * - `auto` the fastest within the error bound of `winograd`
+ * - `exact` the fastest of those whose every output is one chain of fused multiply-adds over
+ *   (c, kh, kw) ascending: the same bits for any thread count, batch split, layout and FMA
+ *   instruction set
+ *
+ * One by name, where it can compute the layer; it is an error where it cannot. All but the last are
+ * exact. (Where a padded filter holds Inf or NaN, `direct` alone can: it skips padded taps.)
+ *
+ * - `gemm` a matrix product of the filters with patches of the image (im2col: Chellapilla, Puri and
+ *   Simard 2006) that are packed a cache block at a time, as the matrix never exists; blocked after
+ *   Goto and van de Geijn 2008 and BLIS (Van Zee and van de Geijn 2015). For any layer
+ * - `direct` taps read from the image in place, sums in registers (Georganas et al. 2018). For any
+ *   layer
+ * - `depthwise` rows of one channel: C/G = 1, in nhwc also OC = C, stride ≤ 4, dilated windows of up
+ *   to 1024 pixels
+ * - `winograd` F(2×2, 3×3) and F(4×4, 3×3) (Lavin and Gray 2015; points after Barabasz et al. 2018):
+ *   3×3, stride 1, dilation ≤ 16, C/G ≤ 4096, finite weights. Not exact: each output is within
  *   50 · 2^-24 · Σ|w| · max|x| of the true value, the largest input taken over its tile of 6×6, and
  *   an input that is not finite spreads over its tile. `auto` takes it where it is faster and its
  *   error, root mean square on N(0, 1) inputs, is at most twice that of the exact chain
  */
 export type Algorithm = 'auto' | 'exact' | 'gemm' | 'direct' | 'depthwise' | 'winograd';
 
-/** What a layer is built with. */
+/** What a layer is built with. An unknown name is a TypeError. */
 export interface Conv2dOptions {
-  /** OC values added to every output pixel. @default zeros */
+  /** OC values, one added to every pixel of each output channel. @default zeros */
   readonly bias?: Float32Array | Tensor | undefined;
-  /** Step between output pixels, n or [h, w], each ≥ 1. @default 1 */
+  /** Input pixels from one output pixel to the next, n or [height, width], each ≥ 1. @default 1 */
   readonly stride?: number | readonly [number, number] | undefined;
-  /** @default 0 */
+  /** Rows and columns added around the image. @default 0 */
   readonly padding?: Padding | undefined;
-  /** Step between filter taps, n or [h, w], each ≥ 1. @default 1 */
+  /** Input pixels from one filter tap to the next, n or [height, width], each ≥ 1. @default 1 */
   readonly dilation?: number | readonly [number, number] | undefined;
-  /** Divides C and OC; `groups === C` is a depthwise convolution. @default 1 */
+  /**
+   * G, which divides C and OC: output channels are computed from the input channels of their own
+   * group alone. `groups === C` is a depthwise convolution. @default 1
+   */
   readonly groups?: number | undefined;
-  /** @default 'none' */
+  /** What is done to each output last. @default 'none' */
   readonly activation?: Activation | undefined;
-  /** @default 'nchw' */
+  /** Of input, output and `add`. @default 'nchw' */
   readonly layout?: Layout | undefined;
-  /** @default 'oihw' */
+  /** Of the filter. @default 'oihw' */
   readonly filterLayout?: FilterLayout | undefined;
-  /** @default 'auto' */
+  /** `'auto'` for speed, `'exact'` for the same bits everywhere. @default 'auto' */
   readonly algorithm?: Algorithm | undefined;
 }
 
 /** What one synchronous call takes besides its input. */
 export interface RunSyncOptions {
-  /** Residual of the output's shape, added before the activation. */
+  /** Residual: OC·OH·OW·N values in the output's layout, added before the activation. */
   readonly add?: Float32Array | Tensor | undefined;
-  /** Memory to write the output to, instead of a new array. */
+  /**
+   * Memory to write the output to, instead of a new array: OC·OH·OW·N values. It saves the cost of
+   * fresh memory, which for large outputs and for small layers can exceed that of the convolution.
+   */
   readonly out?: Float32Array | Tensor | undefined;
 }
 
@@ -98,20 +166,32 @@ export interface RunOptions extends RunSyncOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** How a layer computes one input shape. */
+/** How a layer computes one input shape under the present settings. */
 export interface Conv2dPlan {
+  /** Of those that {@link Algorithm} describes. */
   readonly algorithm: 'gemm' | 'direct' | 'depthwise' | 'winograd';
   /** Which form of the algorithm, for those who compare speeds; names may change. */
   readonly variant: string;
+  /** Instruction set of the kernels. */
   readonly isa: string;
+  /** Threads that the work is cut for. */
   readonly threads: number;
   /** Register tile of the microkernel: `mr` rows by `nr` columns. */
-  readonly tile: { readonly mr: number; readonly nr: number };
-  /** Cache blocks of the GEMM, and which of its sides lies on the vector lanes. */
+  readonly tile: {
+    /** Rows. */
+    readonly mr: number;
+    /** Columns, a multiple of the vector's lanes. */
+    readonly nr: number;
+  };
+  /** Cache blocks, and what lies on the vector lanes. */
   readonly blocks: {
+    /** Filters a block. */
     readonly mc: number;
+    /** Steps of the sum a block. */
     readonly kc: number;
+    /** Pixels a block. */
     readonly nc: number;
+    /** Output pixels or output channels. */
     readonly lanes: 'pixels' | 'channels';
   };
   /** Scratch memory `runSync` uses besides its tensors, all threads together. `run` also holds a
@@ -127,18 +207,30 @@ export interface Conv2dPlan {
   readonly estimatedCycles: number;
 }
 
+/** Facts about this build and this machine, from {@link info}. */
 export interface Info {
+  /** Of the package. */
   readonly version: string;
   /** Instruction set in use: the widest this CPU runs, or `GEMMCONV_ISA`. */
   readonly isa: string;
+  /** What `GEMMCONV_ISA` may name on this CPU, from the narrowest to the widest. */
   readonly availableIsas: readonly string[];
   /** Cores this process may use: affinity mask and cgroup quota applied. */
   readonly cores: number;
+  /** Threads that one call may compute on, see {@link setThreads}. */
   readonly threads: number;
-  readonly cacheBytes: { readonly l1: number; readonly l2: number; readonly l3: number };
+  /** Data caches, as the system reports them: blocks are sized by these. */
+  readonly cacheBytes: {
+    /** Of one core. */
+    readonly l1: number;
+    /** Of one core. */
+    readonly l2: number;
+    /** Shared between cores; 0 where there is none. */
+    readonly l3: number;
+  };
 }
 
-/** What the process as a whole, all its threads together, may have pending. */
+/** What the process as a whole, all its threads together, may have pending; see {@link setLimits}. */
 export interface Limits {
   /** Calls of `run` that have not settled. @default Infinity */
   readonly maxPending?: number | undefined;
@@ -159,17 +251,18 @@ export interface Stats {
   readonly running: number;
   /** Memory that the pending ones hold. */
   readonly pendingBytes: number;
-  /** Calls that ended with a result, */
+  /** Calls that ended with a result. */
   readonly completed: number;
-  /** by their signal, or with their worker, */
+  /** Calls that their signal ended, or the end of their worker. */
   readonly aborted: number;
-  /** for lack of memory, or because `out` had changed, */
+  /** Calls that ended for lack of memory, or because `out` had changed. */
   readonly failed: number;
-  /** and those that were refused because of a limit. */
+  /** Calls that were not let in because of a limit. */
   readonly refused: number;
   /** Time that the library's threads have spent computing, helping `runSync` included, added up. */
   readonly busyMs: number;
-  /** As `setLimits` set it. */
+  /** As {@link setLimits} set it. */
   readonly maxPending: number;
+  /** As {@link setLimits} set it. */
   readonly maxPendingBytes: number;
 }
