@@ -6,6 +6,9 @@
  * and 32-bit integers cannot hold every legal extent).
  */
 export interface Binding {
+  /** Of the package it was compiled for: another one's boundary may differ. */
+  version: string;
+
   /**
    * Decides how to compute a problem. The plan is plain data in a buffer that JS owns, so that
    * the garbage collector sees its true size and no finalizer is needed. Never show it to users:

@@ -177,6 +177,7 @@ Napi::Value set_variant(const Napi::CallbackInfo& info) {
 }
 
 Napi::Object init(Napi::Env env, Napi::Object exports) {
+  exports["version"] = GEMMCONV_VERSION;
   exports["makePlan"] = Napi::Function::New<make_plan>(env);
   exports["describePlan"] = Napi::Function::New<describe_plan>(env);
   exports["packFilter"] = Napi::Function::New<pack_filter>(env);

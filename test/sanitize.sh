@@ -27,8 +27,8 @@ esac
 
 npx tsc -p lib
 npx tsc -p test/hostile
-npx cmake-js compile --log-level warn --out "$out/build" --CDGEMMCONV_SANITIZE=$sanitizers
-cmake --build "$out/build" --target native_tests
+cmake -S . -B "$out/build" -DCMAKE_BUILD_TYPE=Release -DGEMMCONV_SANITIZE=$sanitizers
+cmake --build "$out/build" --parallel 2 --target gemmconv native_tests
 
 # Reports go to files, for a test runner may swallow what its children print.
 rm -rf "$out/reports"
@@ -48,7 +48,7 @@ status=0
 ASAN_OPTIONS=detect_leaks=1:$log "${run[@]}" "$out/build/native_tests" "${native[@]}" || status=$?
 
 runtime=$(g++ -print-file-name=lib$kind.so)
-in_node=("${run[@]}" env LD_PRELOAD="$runtime" GEMMCONV_PREBUILD="$PWD/$out" node)
+in_node=("${run[@]}" env LD_PRELOAD="$runtime" GEMMCONV_ADDON="$PWD/$out/build/Release/gemmconv.node" node)
 "${in_node[@]}" node_modules/vitest/vitest.mjs run "${js_tests[@]}" || status=$?
 
 if [ $kind = asan ]; then
