@@ -3,14 +3,20 @@ import { fileURLToPath } from 'node:url';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 
+/** What makes the runtime that runs the tests take a module from its standard input. */
+function fromInput(): string[] {
+  if ('Deno' in globalThis) return ['run', '--allow-all', '-'];
+  return 'Bun' in globalThis ? ['run', '-'] : ['--input-type=module', '-'];
+}
+
 /** Runs a script (ESM) in a process of its own, where `gemmconv` is the package as built. */
 export function inChild(
   script: string,
   environment: NodeJS.ProcessEnv = {},
   directory = root,
 ): SpawnSyncReturns<string> {
-  return spawnSync(process.execPath, ['--input-type=module', '--eval', script], {
-    ...{ cwd: directory, encoding: 'utf8', timeout: 60_000 },
+  return spawnSync(process.execPath, fromInput(), {
+    ...{ cwd: directory, encoding: 'utf8', timeout: 60_000, input: script },
     env: { ...process.env, NODE_OPTIONS: '', ...environment },
   });
 }
