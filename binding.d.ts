@@ -66,6 +66,35 @@ export interface Binding {
     packing: number,
   ): Outcome;
 
+  /**
+   * The first half of a `runAsync` that works in place on some of its arrays, those that bits of
+   * `given` stand for: 1 `input`, 2 `add`, 4 `output`. Everything that can be refused is, here; the
+   * others are copied. When it is done, `begin` or `cancel` must follow.
+   *
+   * @param output null to compute aside.
+   */
+  admit(
+    plan: ArrayBuffer,
+    input: Float32Array,
+    add: Float32Array | null,
+    output: Float32Array | null,
+    given: number,
+    ticket: number,
+  ): Outcome;
+
+  /**
+   * The second half. The arrays, those that `given` stood for and the output, may be others by now,
+   * of the same length; nobody may detach or resize them until `takeFinished` has told of the call.
+   */
+  begin(
+    ticket: number,
+    packed: ArrayBuffer,
+    input: Float32Array | null,
+    add: Float32Array | null,
+    output: Float32Array | null,
+    packing: number,
+  ): void;
+
   /** `packFilter` off the event loop. All arrays must stay alive and unchanged meanwhile. */
   packAsync(
     plan: ArrayBuffer,
@@ -74,6 +103,9 @@ export interface Binding {
     packed: ArrayBuffer,
     ticket: number,
   ): Outcome;
+
+  /** A task of the pool without work, for the bench: what the way there and back costs. */
+  doNothing(ticket: number): Outcome;
 
   /** Has `callback` called, on the event loop, when there are calls to be taken. */
   onFinished(callback: () => void): void;
@@ -90,7 +122,7 @@ export interface Binding {
   collect(ticket: number, out: Float32Array): Outcome;
 
   /**
-   * Drops a queued call, or stops a running one at its next slice.
+   * Drops a call that was only admitted, or is queued, or stops a running one at its next slice.
    *
    * @returns true when the ticket is free again; false when `takeFinished` will still tell of it.
    */

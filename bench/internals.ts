@@ -4,6 +4,9 @@ import { pathToFileURL } from 'node:url';
 
 // The package exports its users' part alone. By its path a module of it is the very one in use.
 const root = dirname(createRequire(import.meta.url).resolve('gemmconv/package.json'));
-const settings = await import(pathToFileURL(join(root, 'dist', 'settings.js')).href);
+const load = (name: string) => import(pathToFileURL(join(root, 'dist', `${name}.js`)).href);
+const settings = await load('settings');
+const calls = await load('calls');
 
 export const { setIsa, setVariant, variants } = settings as typeof import('../lib/settings.js');
+export const { doNothing } = calls as typeof import('../lib/calls.js');

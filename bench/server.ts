@@ -3,11 +3,22 @@
  * loop turns, what `run` costs over `runSync`, and how long a small call waits behind a large one.
  *
  *     npm run bench:server
+ *     npm run bench:server -- promises    a section alone: saturated, shared, recycled, promises,
+ *                                         mixed
  */
 import { readFile } from 'node:fs/promises';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Conv2d, getThreads, info, stats, type Tensor } from 'gemmconv';
+import {
+  Conv2d,
+  getThreads,
+  info,
+  type RunOptions,
+  setThreads,
+  stats,
+  type Tensor,
+} from 'gemmconv';
+import { doNothing } from './internals.js';
 
 const CONCURRENT = 32;
 const SATURATED_MS = 4000;
@@ -55,17 +66,57 @@ function syncRate({ layer, input }: Load, out: Float32Array | undefined, ms: num
   return (1000 * calls) / (performance.now() - begin);
 }
 
-/** Calls a second of `run`, so many pending at any time. */
-async function asyncRate({ layer, input }: Load, pending: number, ms: number): Promise<number> {
+/** Makes one of those who call `run` again and again: a function that makes one call. */
+type Caller = (load: Load) => Call;
+type Call = () => Promise<unknown>;
+
+/** Input copied, output into fresh memory. */
+const copying: Caller =
+  ({ layer, input }) =>
+  () =>
+    layer.run(input);
+
+/** Each caller has an input and an output of his own in shared memory, and uses them in place. */
+const sharing: Caller = ({ layer, input }) => {
+  const shared = (count: number) => new Float32Array(new SharedArrayBuffer(4 * count));
+  const data = shared(input.data.length);
+  data.set(input.data);
+  const own = { data, shape: input.shape };
+  const out = shared(layer.outputShape(input.shape).reduce((product, extent) => product * extent));
+  const options: RunOptions = { out, transfer: true };
+  return () => layer.run(own, options);
+};
+
+/** Input copied, output into the memory of the caller's previous one, given away each time. */
+const recycling: Caller = ({ layer, input }) => {
+  let out = layer.runSync(input).data;
+  return async () => {
+    const output = await layer.run(input, { out, transfer: ['out'] });
+    out = output.data;
+  };
+};
+
+/** A task of the pool that does nothing. */
+const idling: Caller = () => doNothing;
+
+/** So many of them, who have called once: their memory is there. */
+async function callersOf(make: Caller, load: Load, count: number): Promise<Call[]> {
+  const callers = Array.from({ length: count }, () => make(load));
+  await Promise.all(callers.map((call) => call()));
+  return callers;
+}
+
+/** Calls a second of them together. */
+async function asyncRate(callers: readonly Call[], ms: number): Promise<number> {
   let calls = 0;
   const begin = performance.now();
-  const caller = async () => {
+  const repeat = async (call: Call) => {
     while (performance.now() - begin < ms) {
-      await layer.run(input);
+      await call();
       calls++;
     }
   };
-  await Promise.all(Array.from({ length: pending }, caller));
+  await Promise.all(callers.map(repeat));
   return (1000 * calls) / (performance.now() - begin);
 }
 
@@ -109,9 +160,9 @@ const row = (...cells: (string | number)[]) =>
       .join(''),
   );
 
-async function saturated(): Promise<void> {
+async function saturated(make: Caller, how: string): Promise<void> {
   console.log(
-    `\n${CONCURRENT} pending calls for ${SATURATED_MS / 1000} s (marks: delay p99 < 5 ms,`,
+    `\n${CONCURRENT} pending calls for ${SATURATED_MS / 1000} s, ${how} (marks: delay p99 < 5 ms,`,
   );
   console.log(
     'readFile p99 < 15 ms, 0.9 of runSync in a loop into fresh memory, as run returns it)',
@@ -121,7 +172,7 @@ async function saturated(): Promise<void> {
     const out = one.layer.runSync(one.input).data;
     const fresh = syncRate(one, undefined, ROUND_MS);
     const reused = syncRate(one, out, ROUND_MS);
-    await one.layer.run(one.input);
+    const callers = await callersOf(make, one, CONCURRENT);
     const reads: number[] = [];
     const endReading = meanwhile(async () => {
       const begin = performance.now();
@@ -133,7 +184,7 @@ async function saturated(): Promise<void> {
     const busyBefore = stats().busyMs;
     delay.enable();
     const begin = performance.now();
-    const rate = await asyncRate(one, CONCURRENT, SATURATED_MS);
+    const rate = await asyncRate(callers, SATURATED_MS);
     const busy = (stats().busyMs - busyBefore) / (performance.now() - begin) / getThreads();
     delay.disable();
     await endReading();
@@ -142,16 +193,45 @@ async function saturated(): Promise<void> {
   }
 }
 
+/**
+ * The event loop and the pool share the cores, so the rate of small calls is bounded by what their
+ * computing alone takes of all cores, however cheap a promise is.
+ */
 async function promises(): Promise<void> {
   console.log(
-    '\nWhat a promise costs (marks: 2 to 8 µs; small at 0.6 of the rate of empty tasks).',
+    '\nWhat a promise costs, µs a call (marks: 2 to 8; small at 0.6 of the rate of empty).',
   );
-  row('pending', 'empty µs', 'small µs', 'of empty', 'of runSync');
-  const sync = 1e6 / syncRate(SMALL, SMALL.layer.runSync(SMALL.input).data, ROUND_MS);
+  const out = SMALL.layer.runSync(SMALL.input).data;
+  const all = getThreads();
+  const sync = 1e6 / syncRate(SMALL, out, ROUND_MS);
+  setThreads(1);
+  const alone = 1e6 / syncRate(SMALL, out, ROUND_MS);
+  setThreads(all);
+  console.log(
+    `${SMALL.name} in runSync: ${alone.toFixed(1)} µs on one thread, ${sync.toFixed(1)} on ${all};` +
+      ' of empty: below, the best that cores could do which computed and did nothing else',
+  );
+  row(
+    'pending',
+    'empty task',
+    '1x1_1-1@1',
+    SMALL.name,
+    'out recycled',
+    'shared',
+    'of empty',
+    'bound',
+  );
   for (const pending of [1, CONCURRENT, 256]) {
-    const empty = 1e6 / (await asyncRate(EMPTY, pending, ROUND_MS));
-    const small = 1e6 / (await asyncRate(SMALL, pending, ROUND_MS));
-    row(`${pending}`, empty, small, empty / small, sync / small);
+    const microseconds = async (make: Caller, one: Load) =>
+      1e6 / (await asyncRate(await callersOf(make, one, pending), ROUND_MS));
+    const empty = await microseconds(idling, EMPTY);
+    const tiny = await microseconds(copying, EMPTY);
+    const copied = await microseconds(copying, SMALL);
+    const recycled = await microseconds(recycling, SMALL);
+    const shared = await microseconds(sharing, SMALL);
+    const best = Math.min(copied, recycled, shared);
+    const bound = alone / info().cores;
+    row(`${pending}`, empty, tiny, copied, recycled, shared, empty / best, empty / bound);
   }
 }
 
@@ -178,6 +258,14 @@ async function mixed(): Promise<void> {
 
 const { isa, threads, version } = info();
 console.log(`gemmconv ${version}, ${isa}, ${threads} threads, Node ${process.version}`);
-await saturated();
-await promises();
-await mixed();
+const SECTIONS = {
+  saturated: () => saturated(copying, 'input copied, output fresh'),
+  shared: () => saturated(sharing, 'both in shared memory'),
+  recycled: () => saturated(recycling, 'output recycled'),
+  promises,
+  mixed,
+};
+const wanted = process.argv.slice(2);
+for (const [name, section] of Object.entries(SECTIONS)) {
+  if (wanted.length === 0 || wanted.includes(name)) await section();
+}

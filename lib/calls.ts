@@ -2,6 +2,7 @@ import type { Outcome } from '../binding.js';
 import { binding } from './binding.js';
 import { DONE, errorOf } from './outcomes.js';
 import { uninitialised } from './tensor.js';
+import { isGiven, NOTHING, takeAway } from './transfer.js';
 import type { Tensor } from './types.js';
 
 /** A call that has been handed to the native side. */
@@ -69,6 +70,13 @@ export function startPacking(
   throw errorOf(outcome, { input: filter, add: null, out: null });
 }
 
+/** A promise around a task without work: what `run` costs besides its work. For the bench. */
+export function doNothing(): Promise<void> {
+  return new Promise((resolve) => {
+    binding.doNothing(newTicket({ finished: () => resolve() }));
+  });
+}
+
 export interface RunTensors {
   readonly input: Float32Array;
   readonly add: Float32Array | null;
@@ -81,7 +89,10 @@ export interface RunTensors {
 /** One `run`: from start to the settling of its promise. */
 export class RunCall implements Call {
   readonly #work: Work;
-  readonly #tensors: RunTensors;
+  /** Those given away have been replaced by our own. */
+  #tensors: RunTensors;
+  /** Which tensors the caller gives away: bits. */
+  readonly #given: number;
   readonly #signal: AbortSignal | null;
   /** Nobody else sees it before the promise resolves. null where the output goes to `out`. */
   readonly #output: Float32Array | null;
@@ -89,22 +100,54 @@ export class RunCall implements Call {
   #resolve!: (output: Tensor) => void;
   #reject!: (reason: unknown) => void;
   #isSettled = false;
+  /** What to reject with when the workers have let go of the caller's memory. */
+  #late: { readonly reason: unknown } | null = null;
 
-  constructor(work: Work, tensors: RunTensors, signal: AbortSignal | null) {
+  constructor(work: Work, tensors: RunTensors, given: number, signal: AbortSignal | null) {
     this.#work = work;
     this.#tensors = tensors;
+    this.#given = given;
     this.#signal = signal;
     this.#output = tensors.out === null ? uninitialised(tensors.outputCount) : null;
   }
 
   /** Done, or why it could not be started. */
   start(): Outcome {
-    const { plan, packed, packing } = this.#work;
-    const { input, add } = this.#tensors;
     this.#ticket = newTicket(this);
-    const outcome = binding.runAsync(plan, packed, input, add, this.#output, this.#ticket, packing);
+    const outcome = this.#given === NOTHING ? this.#startWithCopies() : this.#startInPlace();
     if (outcome !== DONE) release(this.#ticket);
     return outcome;
+  }
+
+  #startWithCopies(): Outcome {
+    const { plan, packed, packing } = this.#work;
+    const { input, add } = this.#tensors;
+    return binding.runAsync(plan, packed, input, add, this.#output, this.#ticket, packing);
+  }
+
+  /** Nothing is taken from the caller before all that may be refused has been granted. */
+  #startInPlace(): Outcome {
+    const { plan, packed, packing } = this.#work;
+    const ticket = this.#ticket;
+    const { input, add } = this.#tensors;
+    const outcome = binding.admit(plan, input, add, this.#target(), this.#given, ticket);
+    if (outcome !== DONE) return outcome;
+    try {
+      this.#tensors = takeAway(this.#tensors, this.#given);
+    } catch (error) {
+      binding.cancel(ticket);
+      release(ticket);
+      throw error;
+    }
+    const inPlace = (name: 'input' | 'add') =>
+      isGiven(this.#given, name) ? this.#tensors[name] : null;
+    binding.begin(ticket, packed, inPlace('input'), inPlace('add'), this.#target(), packing);
+    return DONE;
+  }
+
+  /** What the workers write to; null for memory of their own. */
+  #target(): Float32Array | null {
+    return isGiven(this.#given, 'out') ? (this.#tensors.out ?? this.#output) : this.#output;
   }
 
   /** The promise of a call that has been started. */
@@ -141,8 +184,11 @@ export class RunCall implements Call {
     if (this.#isSettled) return;
     this.#isSettled = true;
     this.#stopListening();
-    if (binding.cancel(this.#ticket)) release(this.#ticket);
-    this.#reject(reason);
+    const isGone = binding.cancel(this.#ticket);
+    if (isGone) release(this.#ticket);
+    // A caller who has his memory back may use it for another call.
+    if (isGone || this.#given === NOTHING) this.#reject(reason);
+    else this.#late = { reason };
   }
 
   #stopListening(): void {
@@ -154,11 +200,14 @@ export class RunCall implements Call {
   }
 
   finished(outcome: Outcome): void {
+    if (this.#late !== null) this.#reject(this.#late.reason);
     if (this.#isSettled) return;
     this.#isSettled = true;
     this.#stopListening();
     const { out, outputShape } = this.#tensors;
-    if (outcome === DONE && out !== null) outcome = binding.collect(this.#ticket, out);
+    if (outcome === DONE && this.#target() === null) {
+      outcome = binding.collect(this.#ticket, out as Float32Array);
+    }
     if (outcome === DONE) {
       this.#resolve({ data: out ?? (this.#output as Float32Array), shape: [...outputShape] });
     } else {

@@ -67,20 +67,27 @@ export class Conv2d {
    * this returns, so the caller may change, transfer or free them at once.
    *
    * @param input shape [N, C, H, W], or [N, H, W, C] with `layout: 'nhwc'`. N may be 0.
-   * @param options `add` to the sums, write to `out` (when the promise resolves, not before), or
-   *   abort by `signal`.
+   * @param options `add` to the sums, write to `out` (when the promise resolves, not before), abort
+   *   by `signal`, or give memory away to be worked on in place, by `transfer`.
    * @returns the output, [N, OC, OH, OW] or [N, OH, OW, OC] as the input's layout has it. Its `data`
-   *   is that of `out` where that is given.
+   *   is that of `out` where that is given, or a new array over the same memory where that was taken
+   *   away.
    *
    * It never throws, and writes nothing if it fails. The promise rejects with
    * - a TypeError (ERR_INVALID_ARG_TYPE) for a value of the wrong kind or an unknown option
    * - a RangeError (ERR_INVALID_ARG_VALUE, ERR_OUT_OF_RANGE) for a value that is not allowed, for a
    *   shape the filter does not fit, for data that is shorter or longer than its shape says
-   *   (detached data too), and when `out` was detached or resized in the meantime
+   *   (detached data too), for memory to be given away that cannot be (WebAssembly's, and that of
+   *   pooled Buffers), and when `out` was detached or resized in the meantime
    * - a RangeError (ERR_MEMORY_ALLOCATION_FAILED) when there is not enough memory
    * - an Error (ERR_GEMMCONV_QUEUE_FULL) when too many calls are pending, see {@link setLimits}
    * - an Error (ERR_INVALID_STATE) when the layer was disposed of before the call
-   * - the signal's reason, an `AbortError` by default, as soon as it aborts
+   * - the signal's reason, an `AbortError` by default, as soon as it aborts; with `transfer`, as soon
+   *   as no thread works on that memory any more
+   *
+   * With `transfer`, a call that is refused takes nothing away. What an aborted one has taken is
+   * gone, and shared memory that it was to write to may hold a part of the output; so may that of
+   * one that fails for lack of memory when it has begun.
    */
   run(input: Tensor, options?: RunOptions): Promise<Tensor> {
     try {
@@ -247,12 +254,12 @@ function prepare(
 }
 
 function start(plans: PlanCache, call: CallArguments): Promise<Tensor> {
-  const { signal } = call;
+  const { signal, transfer } = call;
   for (;;) {
     const { prepared, tensors } = prepare(plans, call);
     if (signal?.aborted) throw signal.reason;
     if (prepared.native === null) return Promise.resolve(emptyOutput(tensors));
-    const started = new RunCall(plans.workSoon(prepared.native), tensors, signal);
+    const started = new RunCall(plans.workSoon(prepared.native), tensors, transfer, signal);
     const outcome = started.start();
     if (outcome === DONE) return started.promise();
     if (outcome !== STALE_PLAN) throw errorOf(outcome, tensors);

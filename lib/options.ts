@@ -2,6 +2,7 @@ import { invalidType, invalidValue, outOfRange } from './errors.js';
 import type { Pads, Pair } from './geometry.js';
 import { ACTIVATIONS, type Layer } from './problem.js';
 import { isArray, isRecord } from './tensor.js';
+import { EVERYTHING, NOTHING, TRANSFERABLES } from './transfer.js';
 
 /** An object whose properties have yet to be looked at. */
 export type Fields = Readonly<Record<string, unknown>>;
@@ -87,6 +88,20 @@ export function readChoice(value: unknown, choices: readonly string[], argument:
   const index = choices.indexOf(value);
   if (index < 0) throw invalidValue(argument, expected, value);
   return index;
+}
+
+/** Which of the tensors are given away: bits, see `TRANSFERABLES`. */
+export function readTransfer(value: unknown, argument: string): number {
+  if (typeof value === 'boolean') return value ? EVERYTHING : NOTHING;
+  const expected = `a boolean or a list of ${TRANSFERABLES.map((name) => `'${name}'`).join(', ')}`;
+  if (!isArray(value)) throw invalidType(argument, expected, value);
+  const { length } = value;
+  if (![0, 1, 2, 3].includes(length)) throw invalidValue(argument, expected, value);
+  let given = NOTHING;
+  for (let i = 0; i < length; i++) {
+    given |= 1 << readChoice(value[i], TRANSFERABLES, `${argument}[${i}]`);
+  }
+  return given;
 }
 
 /** n or [height, width]. */

@@ -27,6 +27,8 @@ function intrinsic<T>(key: PropertyKey): (this: unknown) => T {
 
 const tagGetter = intrinsic<string | undefined>(Symbol.toStringTag);
 const lengthGetter = intrinsic<number>('length');
+const bufferGetter = intrinsic<ArrayBufferLike>('buffer');
+const byteOffsetGetter = intrinsic<number>('byteOffset');
 const setMethod: (this: Float32Array, source: Float32Array) => void = Float32Array.prototype.set;
 
 /** `Float32Array` and the like; undefined for whatever is no typed array. */
@@ -36,6 +38,14 @@ export function typedArrayName(value: unknown): string | undefined {
 
 export function lengthOf(data: Float32Array): number {
   return lengthGetter.call(data);
+}
+
+export function bufferOf(data: Float32Array): ArrayBufferLike {
+  return bufferGetter.call(data);
+}
+
+export function byteOffsetOf(data: Float32Array): number {
+  return byteOffsetGetter.call(data);
 }
 
 /** Copies `source` to `target` of the same length. Empty arrays may be detached: left alone. */

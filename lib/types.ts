@@ -164,6 +164,14 @@ export interface RunSyncOptions {
 export interface RunOptions extends RunSyncOptions {
   /** Aborts the call: its promise rejects with the signal's reason (an `AbortError` by default). */
   readonly signal?: AbortSignal | undefined;
+  /**
+   * Memory to work on in place, without a copy: `true` for all of `input`, `add` and `out`, or those
+   * you name. Their ArrayBuffers are detached before `run` returns, whole, whatever part of them
+   * the arrays cover; the output then comes in a new array over the memory of `out`. A
+   * SharedArrayBuffer stays yours to see, but leave it alone until the promise settles: else the
+   * values of the output are undefined. @default false
+   */
+  readonly transfer?: boolean | readonly ('input' | 'add' | 'out')[] | undefined;
 }
 
 /** How a layer computes one input shape under the present settings. */
@@ -194,8 +202,8 @@ export interface Conv2dPlan {
     /** Output pixels or output channels. */
     readonly lanes: 'pixels' | 'channels';
   };
-  /** Scratch memory `runSync` uses besides its tensors, all threads together. `run` also holds a
-   * copy of its input (and of `add`) until it is done. */
+  /** Scratch memory `runSync` uses besides its tensors, all threads together. `run` also holds its
+   * input (and `add`), mostly a copy, until it is done. */
   readonly workspaceBytes: number;
   /** Floating-point operations: 2 per multiply-accumulate, padded taps counted. */
   readonly flops: number;
@@ -235,7 +243,7 @@ export interface Limits {
   /** Calls of `run` that have not settled. @default Infinity */
   readonly maxPending?: number | undefined;
   /**
-   * Memory they hold: copies of their inputs (and of `add`), and their outputs. However large, one
+   * Memory they hold: their inputs (and `add`), copied or given away, and their outputs. However large, one
    * call is let in when none is pending. @default half of the memory the process may use
    */
   readonly maxPendingBytes?: number | undefined;

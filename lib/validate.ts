@@ -16,6 +16,7 @@ import {
   readInteger,
   readPadding,
   readPair,
+  readTransfer,
 } from './options.js';
 import { ALGORITHMS, FILTER_LAYOUTS, LAYOUTS, type Layer } from './problem.js';
 import {
@@ -28,6 +29,7 @@ import {
   readTensor,
   readValues,
 } from './tensor.js';
+import { NOTHING } from './transfer.js';
 import type { Conv2dOptions, RunOptions } from './types.js';
 
 const LAYER_NAMES = [
@@ -46,6 +48,7 @@ export const RUN_SYNC_NAMES = ['add', 'out'] as const satisfies readonly (keyof 
 export const RUN_NAMES = [
   ...RUN_SYNC_NAMES,
   'signal',
+  'transfer',
 ] as const satisfies readonly (keyof RunOptions)[];
 
 /** Number of axes of input, filter and output. */
@@ -64,6 +67,8 @@ export interface CallArguments {
   readonly add: RawValues | null;
   readonly out: RawValues | null;
   readonly signal: AbortSignal | null;
+  /** Bits, see `TRANSFERABLES`. */
+  readonly transfer: number;
 }
 
 /** The arguments of `new Conv2d`. */
@@ -177,14 +182,14 @@ export function readCall(
   names: readonly string[],
 ): CallArguments {
   const tensor = readTensor(input, RANK, 'input');
-  if (optionsArgument === undefined) return { input: tensor, add: null, out: null, signal: null };
   const options = asOptions(optionsArgument, names);
-  const { add, out, signal } = options;
+  const { add, out, signal, transfer } = options;
   return {
     input: tensor,
     add: add === undefined ? null : readValues(add, RANK, 'options.add'),
     out: out === undefined ? null : readValues(out, RANK, 'options.out'),
     signal: signal === undefined ? null : asSignal(signal),
+    transfer: transfer === undefined ? NOTHING : readTransfer(transfer, 'options.transfer'),
   };
 }
 

@@ -1,126 +1,56 @@
 // SPDX-License-Identifier: MIT
-// Asynchronous calls. A JS buffer may be transferred, resized or freed while a worker reads it, so
-// a call copies its input before it returns, and writes to an array that nobody else has seen, or
-// to memory of its own. Only plain data crosses to the workers. What they have finished waits in a
-// list until lib/calls.ts, told by a thread-safe function, takes it from there, many at a time.
-#include <condition_variable>
+// What becomes of asynchronous calls. Those that the workers have finished wait in a list until
+// lib/calls.ts, told by a thread-safe function, takes them from there, many at a time; or they are
+// cancelled, or their environment ends.
 #include <cstring>
-#include <memory>
-#include <mutex>
-#include <new>
-#include <optional>
-#include <vector>
+#include <utility>
 
-#include "addon_queue.h"
-#include "addon_values.h"
-#include "slice.h"
+#include "addon_call.h"
 #include "threads.h"
 
 namespace gemmconv::addon {
-namespace {
 
-struct Call;
-
-// What one environment (main thread or worker) has under way.
-struct Async {
-  // The environment's own thread only.
-  napi_env env = nullptr;
-  napi_threadsafe_function wake = nullptr;
-  napi_ref on_finished = nullptr;
-  std::vector<Call*> calls;  // by ticket
-  std::ptrdiff_t open = 0;   // of them
-
-  std::mutex mutex;  // for all below
-  std::condition_variable idle;
-  std::ptrdiff_t in_pool = 0;  // calls that a worker may still touch
-  Call* first_finished = nullptr;
-  Call* last_finished = nullptr;
-  bool woken = false;  // somebody is going to take what is in the list
-
-  void add(std::int32_t ticket, Call* call);
-};
-
-// lib/ holds on to the arrays it works on until it has taken it.
-struct Call {
-  Async* async;
-  std::int32_t ticket;
-  Call* next_finished = nullptr;
-  Buffer memory;           // copies of input and `add`, and the output where that goes to `out`
-  float* aside = nullptr;  // that output; collect() copies it
-  std::int64_t held_bytes = 0;               // counted by CallQueue; 0 when it is no user's call
-  bool wanted = true;                        // by JS; of the environment's own thread
-  std::optional<Interruption> interruption;  // of the worker that has it, when it is not
-
-  Call(Async* a, std::int32_t t) : async(a), ticket(t) {}
-  virtual ~Call() = default;
-  virtual Job& job() = 0;
-
-  // On a worker. The environment, and the call with it, may be gone once in_pool has gone down.
-  void finished() noexcept {
-    Async& a = *async;
-    const std::lock_guard lock(a.mutex);
-    (a.first_finished == nullptr ? a.first_finished : a.last_finished->next_finished) = this;
-    a.last_finished = this;
-    if (!a.woken) {
-      a.woken = true;
-      // It fails only when the environment is closing: close_async frees the call.
-      napi_call_threadsafe_function(a.wake, nullptr, napi_tsfn_nonblocking);
-    }
-    if (--a.in_pool == 0) a.idle.notify_all();
-  }
-};
-
-struct ComputeCall final : Call, Conv2dJob {
-  ComputeCall(Async* a, std::int32_t t, const Conv2dPlan& plan) : Call(a, t), Conv2dJob(plan, {}) {
-    finish = [](Job& job) noexcept { static_cast<ComputeCall&>(job).Call::finished(); };
-  }
-  Job& job() override { return *this; }
-};
-
-struct PackCall final : Call, Job {
-  const Conv2dPlan* plan;
-  const float* filter;
-  const float* bias;
-  float* packed;
-
-  PackCall(Async* a, std::int32_t t) : Call(a, t) {
-    tasks = 1;
-    has_dependants = true;
-    run_task = [](Job& job, std::ptrdiff_t, float*) noexcept {
-      const PackCall& call = static_cast<PackCall&>(job);
-      pack(*call.plan, call.filter, call.bias, call.packed);
-    };
-    finish = [](Job& job) noexcept { static_cast<PackCall&>(job).Call::finished(); };
-  }
-  Job& job() override { return *this; }
-};
-
-Async& async_of(Napi::Env env) {
+Async& Async::of(Napi::Env env) {
   void* data = nullptr;
   napi_get_instance_data(env, &data);
   return *static_cast<Async*>(data);
 }
 
-std::int32_t ticket_of(const Napi::Value& value) { return value.As<Napi::Number>().Int32Value(); }
-
-// Throws std::bad_alloc, with nothing done.
-void Async::add(std::int32_t ticket, Call* call) {
-  const auto index = static_cast<std::size_t>(ticket);
-  if (calls.size() <= index) calls.resize(index + 1);
-  calls[index] = call;
-  ++open;
+Call* Async::call_of(const Napi::Value& ticket) const {
+  return calls[static_cast<std::size_t>(ticket_of(ticket))];
 }
 
 // The event loop lives as long as a call is open, no longer.
-void start(Napi::Env env, Call& call, Job* after) {
-  Async& async = *call.async;
-  if (async.open == 1) napi_ref_threadsafe_function(env, async.wake);
-  {
-    const std::lock_guard lock(async.mutex);
-    ++async.in_pool;
-  }
-  ThreadPool::process().submit(call.job(), after);
+void Async::add(Call* call) {
+  const auto index = static_cast<std::size_t>(call->ticket);
+  if (calls.size() <= index) calls.resize(index + 1);
+  calls[index] = call;
+  if (++open == 1) napi_ref_threadsafe_function(env, wake);
 }
+
+void Call::start(Job* after) {
+  is_started = true;
+  {
+    const std::lock_guard lock(async->mutex);
+    ++async->in_pool;
+  }
+  ThreadPool::process().submit(job(), after);
+}
+
+void Call::finished() noexcept {
+  Async& a = *async;
+  const std::lock_guard lock(a.mutex);
+  (a.first_finished == nullptr ? a.first_finished : a.last_finished->next_finished) = this;
+  a.last_finished = this;
+  if (!a.woken) {
+    a.woken = true;
+    // It fails only when the environment is closing: close_async frees the call.
+    napi_call_threadsafe_function(a.wake, nullptr, napi_tsfn_nonblocking);
+  }
+  if (--a.in_pool == 0) a.idle.notify_all();
+}
+
+namespace {
 
 void release(Napi::Env env, Call* call, CallQueue::End end) {
   Async& async = *call->async;
@@ -129,89 +59,6 @@ void release(Napi::Env env, Call* call, CallQueue::End end) {
   async.calls[static_cast<std::size_t>(call->ticket)] = nullptr;
   if (--async.open == 0) napi_unref_threadsafe_function(env, async.wake);
   delete call;
-}
-
-std::size_t bytes_for(std::ptrdiff_t floats) {
-  return align_up(static_cast<std::size_t>(floats) * sizeof(float));
-}
-
-float* copy_of(std::byte* to, const Floats& from, std::ptrdiff_t count) {
-  if (count > 0) std::memcpy(to, from.data, static_cast<std::size_t>(count) * sizeof(float));
-  return reinterpret_cast<float*>(to);
-}
-
-// Copies what the caller may change, and puts the call into `async`. Null when the queue is full.
-// Throws std::bad_alloc, with nothing done.
-ComputeCall* make_call(Async& async, std::int32_t ticket, const Conv2dPlan& plan,
-                       const Floats& input, const Floats& add, float* output) {
-  const Extents extents(plan.problem);
-  const std::size_t input_bytes = bytes_for(extents.input);
-  const std::size_t add_bytes = add.is_given ? bytes_for(extents.output) : 0;
-  const std::size_t output_bytes = bytes_for(extents.output);
-  const std::size_t own_bytes = input_bytes + add_bytes + (output == nullptr ? output_bytes : 0);
-  auto call = std::make_unique<ComputeCall>(&async, ticket, plan);
-  const auto held =
-      static_cast<std::int64_t>(input_bytes + add_bytes + output_bytes + sizeof(ComputeCall));
-  if (!CallQueue::process().enter(held)) return nullptr;
-  try {
-    call->memory = BufferCache::process().take(own_bytes);
-    async.add(ticket, call.get());
-  } catch (const std::bad_alloc&) {
-    CallQueue::process().leave(held, CallQueue::End::failed);
-    throw;
-  }
-  call->held_bytes = held;
-  std::byte* const memory = call->memory.data();
-  call->tensors.input = copy_of(memory, input, extents.input);
-  if (add.is_given) call->tensors.add = copy_of(memory + input_bytes, add, extents.output);
-  if (output == nullptr) {
-    output = call->aside = reinterpret_cast<float*>(memory + input_bytes + add_bytes);
-  } else {
-    prefer_huge_pages(output, output_bytes);
-  }
-  call->tensors.output = output;
-  return call.release();
-}
-
-Napi::Value run_async(const Napi::CallbackInfo& info) {
-  const Napi::Env env = info.Env();
-  Async& async = async_of(env);
-  const StoredPlan& stored = stored_plan_of(info[0]);
-  const Floats input = floats_of(info[2]);
-  const Floats add = floats_of(info[3]);
-  const Floats output = floats_of(info[4]);
-  const Outcome outcome = check_call(stored, input, add);
-  if (outcome != Outcome::done) return value_of(env, outcome);
-  try {
-    ComputeCall* const call =
-        make_call(async, ticket_of(info[5]), stored.plan, input, add, output.data);
-    if (call == nullptr) return value_of(env, Outcome::queue_full);
-    call->tensors.packed = packed_of(info[1]);
-    const std::int32_t packing = ticket_of(info[6]);
-    start(env, *call,
-          packing < 0 ? nullptr : &async.calls[static_cast<std::size_t>(packing)]->job());
-  } catch (const std::bad_alloc&) {
-    return value_of(env, Outcome::out_of_memory);
-  }
-  return value_of(env, Outcome::done);
-}
-
-Napi::Value pack_async(const Napi::CallbackInfo& info) {
-  const Napi::Env env = info.Env();
-  Async& async = async_of(env);
-  try {
-    auto call = std::make_unique<PackCall>(&async, ticket_of(info[4]));
-    call->plan = &plan_of(info[0]);
-    call->filter = floats_of(info[1]).data;
-    call->bias = floats_of(info[2]).data;
-    call->packed = packed_of(info[3]);
-    call->estimated_ns = pack_ns(*call->plan);
-    async.add(call->ticket, call.get());
-    start(env, *call.release(), nullptr);
-  } catch (const std::bad_alloc&) {
-    return value_of(env, Outcome::out_of_memory);
-  }
-  return value_of(env, Outcome::done);
 }
 
 Outcome outcome_of(const Job& job) {
@@ -240,7 +87,7 @@ constexpr std::int64_t kBytesATurn = std::int64_t{1} << 20;
 
 Napi::Value take_finished(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
-  Async& async = async_of(env);
+  Async& async = Async::of(env);
   Napi::Int32Array list = info[0].As<Napi::Int32Array>();
   std::int32_t* next = list.Data();
   const std::int32_t* const end = next + list.ElementLength();
@@ -249,7 +96,7 @@ Napi::Value take_finished(const Napi::CallbackInfo& info) {
   for (; next != end && bytes < kBytesATurn; ++taken) {
     Call* const call = take_one(async, taken == 0);
     if (call == nullptr) break;
-    bytes += call->held_bytes;
+    bytes += static_cast<std::int64_t>(call->memory.size());
     const Outcome outcome = outcome_of(call->job());
     *next++ = call->ticket;
     *next++ = static_cast<std::int32_t>(outcome);
@@ -260,8 +107,8 @@ Napi::Value take_finished(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value collect(const Napi::CallbackInfo& info) {
-  Async& async = async_of(info.Env());
-  auto* call = static_cast<ComputeCall*>(async.calls[static_cast<std::size_t>(ticket_of(info[0]))]);
+  Async& async = Async::of(info.Env());
+  auto* call = static_cast<ComputeCall*>(async.call_of(info[0]));
   const Floats out = floats_of(info[1]);
   const auto count = static_cast<std::size_t>(Extents(call->plan->problem).output);
   const bool fits = out.length == count;
@@ -271,8 +118,13 @@ Napi::Value collect(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value cancel(const Napi::CallbackInfo& info) {
-  Async& async = async_of(info.Env());
-  Call* const call = async.calls[static_cast<std::size_t>(ticket_of(info[0]))];
+  Async& async = Async::of(info.Env());
+  Call* const call = async.call_of(info[0]);
+  if (!call->is_started) {
+    CallQueue::process().forgo(std::exchange(call->held_bytes, 0));
+    release(info.Env(), call, CallQueue::End::aborted);
+    return Napi::Boolean::New(info.Env(), true);
+  }
   call->wanted = false;
   const bool gone = ThreadPool::process().withdraw(call->job());
   if (!gone) call->interruption.emplace();
@@ -301,7 +153,8 @@ void close_async(void* data) {
   Async* async = static_cast<Async*>(data);
   std::ptrdiff_t withdrawn = 0;
   for (Call* call : async->calls) {
-    if (call != nullptr && ThreadPool::process().withdraw(call->job())) ++withdrawn;
+    if (call == nullptr || !call->is_started) continue;
+    if (ThreadPool::process().withdraw(call->job())) ++withdrawn;
   }
   {
     std::unique_lock lock(async->mutex);
@@ -320,7 +173,7 @@ void close_async(void* data) {
 }
 
 void set_on_finished(const Napi::CallbackInfo& info) {
-  napi_create_reference(info.Env(), info[0], 1, &async_of(info.Env()).on_finished);
+  napi_create_reference(info.Env(), info[0], 1, &Async::of(info.Env()).on_finished);
 }
 
 void set_limits(const Napi::CallbackInfo& info) {
@@ -358,8 +211,7 @@ void start_async(Napi::Env env, Napi::Object exports) {
   // Hooks run last in, first out: this one before the thread-safe function's own.
   napi_add_env_cleanup_hook(env, close_async, async);
   napi_set_instance_data(env, async, nullptr, nullptr);
-  exports["runAsync"] = Napi::Function::New<run_async>(env);
-  exports["packAsync"] = Napi::Function::New<pack_async>(env);
+  export_starts(env, exports);
   exports["onFinished"] = Napi::Function::New<set_on_finished>(env);
   exports["takeFinished"] = Napi::Function::New<take_finished>(env);
   exports["collect"] = Napi::Function::New<collect>(env);

@@ -34,15 +34,18 @@ bool CallQueue::enter(std::int64_t bytes) {
   const bool fits = static_cast<double>(calls) <= max_pending() &&
                     static_cast<double>(held) <= max_pending_bytes();
   if (fits || calls == 1) return true;
-  pending_.fetch_sub(1, std::memory_order_relaxed);
-  pending_bytes_.fetch_sub(bytes, std::memory_order_relaxed);
+  forgo(bytes);
   refused_.fetch_add(1, std::memory_order_relaxed);
   return false;
 }
 
-void CallQueue::leave(std::int64_t bytes, End end) {
+void CallQueue::forgo(std::int64_t bytes) {
   pending_.fetch_sub(1, std::memory_order_relaxed);
   pending_bytes_.fetch_sub(bytes, std::memory_order_relaxed);
+}
+
+void CallQueue::leave(std::int64_t bytes, End end) {
+  forgo(bytes);
   ended_[static_cast<int>(end)].fetch_add(1, std::memory_order_relaxed);
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // How much asynchronous work the process has taken on: counted for all environments together, and
-// bounded, because every pending call holds a copy of its input.
+// bounded, because every pending call holds its input.
 #pragma once
 
 #include <atomic>
@@ -19,6 +19,8 @@ class CallQueue {
 
   // Counts a call in, unless that would pass a limit. However large, a lone call is let in.
   bool enter(std::int64_t bytes);
+  // Counts out a call that was let in and has not been started after all.
+  void forgo(std::int64_t bytes);
   enum class End { completed, aborted, failed };
   void leave(std::int64_t bytes, End end);
 

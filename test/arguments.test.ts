@@ -171,6 +171,12 @@ const ROWS: readonly Row[] = [
     row(`call.${name}.shape`, `options.${name}.shape`, CALL, nothing),
   ]),
   row('call.signal', 'options.signal', [RUNS[1] as Call, ONE_OFFS[1] as Call], orLeftOut(nothing)),
+  row(
+    'call.transfer',
+    'options.transfer',
+    [RUNS[1] as Call, ONE_OFFS[1] as Call],
+    (value) => oneOf(undefined, true, false)(value) || (Array.isArray(value) && value.length === 0),
+  ),
   row('threads', 'threads', SETTINGS, integer(1, 1024)),
   row('limits', 'options', LIMITS, orLeftOut(noOptions)),
   ...['maxPending', 'maxPendingBytes'].map((name) =>
@@ -229,8 +235,8 @@ test.each(ROWS)('$path: $name', async (row) => {
       const right = rightArguments();
       const { data } = (right.call as { out: { data: Float32Array } }).out;
       const error = await errorOf(call, put(right, row.path.split('.'), kind.make()));
-      // `run` knows one name more.
-      if (error !== undefined) messages.add(error.message.replace(", 'signal'", ''));
+      // `run` knows two names more.
+      if (error !== undefined) messages.add(error.message.replace(", 'signal', 'transfer'", ''));
       if (isRight(row, kind) === (error !== undefined)) fault(error ? 'refused' : 'accepted');
       if (error === undefined) continue;
       const what = faultOf(error, row, kind);

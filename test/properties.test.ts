@@ -195,6 +195,26 @@ describe('against the definition', () => {
   });
 });
 
+const copyOf = (data: Float32Array) => data.slice();
+const sharedCopyOf = (data: Float32Array) => {
+  const shared = new Float32Array(new SharedArrayBuffer(data.byteLength));
+  shared.set(data);
+  return shared;
+};
+const INTO = [copyOf, sharedCopyOf] as const;
+
+/** All of it given away. */
+async function givenAway(
+  into: (typeof INTO)[number],
+  layer: Conv2d,
+  { data, shape }: Tensor,
+  add: Float32Array | undefined,
+  out: Float32Array,
+): Promise<Float32Array> {
+  const options = { add: add && into(add), out: into(out), transfer: true };
+  return (await layer.run({ data: into(data), shape }, options)).data;
+}
+
 property('every way to call gives the same bits', async (problem) => {
   const { input, filter, bias, add, options } = problem;
   const expected = exact(problem);
@@ -214,6 +234,7 @@ property('every way to call gives the same bits', async (problem) => {
     ...(await Promise.all(Array.from({ length: 4 }, () => layer.run(input, { add })))).map(
       ({ data }) => data,
     ),
+    ...(await Promise.all(INTO.map((give) => givenAway(give, layer, input, add, memory())))),
   ];
   for (const output of outputs) expectSame(output, expected);
 });

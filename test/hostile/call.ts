@@ -1,7 +1,7 @@
 import { setImmediate, setTimeout } from 'node:timers/promises';
 import { Conv2d, type Conv2dOptions, conv2d, conv2dSync, setThreads, type Tensor } from 'gemmconv';
 import { Draw } from '../random.js';
-import { ACTS, type Act, Bystanders, MEMORY_KINDS, Memory } from './memory.js';
+import { ACTS, type Act, Bystanders, isShared, MEMORY_KINDS, Memory } from './memory.js';
 import { drawGiven, firstWrong, type Given, integers, rightAnswer, sizeOf } from './problem.js';
 
 const METHODS = ['run', 'run', 'runSync', 'conv2d', 'conv2dSync'] as const;
@@ -13,6 +13,9 @@ const METHODS = ['run', 'run', 'runSync', 'conv2d', 'conv2dSync'] as const;
 const SYNC_PHASES = ['build', 'before', 'getter'] as const;
 const PHASES = [...SYNC_PHASES, 'returned', 'microtask', 'immediate', 'later'] as const;
 type Phase = (typeof PHASES)[number];
+
+const GIVABLE = ['input', 'add', 'out'] as const;
+type Givable = (typeof GIVABLE)[number];
 
 const ROLES = ['input', 'filter', 'bias', 'add', 'out'] as const;
 type Role = (typeof ROLES)[number];
@@ -32,6 +35,8 @@ interface Script {
   readonly method: (typeof METHODS)[number];
   readonly isAsync: boolean;
   readonly memories: Record<Role, Memory | null>;
+  /** What the caller gives away. */
+  readonly transfer: readonly Givable[];
   readonly events: readonly Event[];
 }
 
@@ -57,7 +62,8 @@ function drawScript(draw: Draw): Script {
     if (draw.chance(0.3)) return { phase, what: draw.from(OTHERS) };
     return { phase, what: draw.from(ACTS), role: draw.chance(0.4) ? 'input' : draw.from(present) };
   });
-  return { given, method, isAsync, memories, events };
+  const transfer = isAsync && draw.chance(0.4) ? GIVABLE.filter(() => draw.chance(0.7)) : [];
+  return { given, method, isAsync, memories, events, transfer };
 }
 
 /** Thrown when the library did what it must not. */
@@ -78,6 +84,8 @@ export class HostileCall {
   readonly #mustFail: string[] = [];
   /** … or one of these. */
   readonly #mayFail: string[] = [];
+  /** Shared memory was written to while the library had it. */
+  #isUndefined = false;
 
   constructor(seed: number) {
     this.#draw = new Draw(seed);
@@ -88,12 +96,13 @@ export class HostileCall {
   }
 
   #describe(): string {
-    const { given, method, memories, events } = this.#script;
+    const { given, method, memories, events, transfer } = this.#script;
     const { options, algorithm, inputShape, filterShape } = given;
     const kinds = ROLES.map((role) => `${role} ${memories[role]?.kind ?? '-'}`).join(', ');
     const shapes = `${inputShape.join('×')} * ${filterShape.join('×')} ${JSON.stringify(options)}`;
     const happenings = events.map(({ phase, what, role }) => `${phase}: ${what} ${role ?? ''}`);
-    return `${method} ${algorithm} ${shapes}; ${kinds}; ${happenings.join(', ')}`;
+    const gift = transfer.length > 0 ? ` gives ${transfer.join(', ')}` : '';
+    return `${method} ${algorithm} ${shapes}; ${kinds};${gift} ${happenings.join(', ')}`;
   }
 
   /** Throws `Wrong` when the answer, an error, or any memory is not as it must be. */
@@ -168,13 +177,15 @@ export class HostileCall {
   }
 
   #callOptions(): object {
-    const { given, memories, isAsync } = this.#script;
+    const { given, memories, isAsync, transfer } = this.#script;
     const form = (memory: Memory | null) =>
       memory !== null && this.#draw.chance(0.5)
         ? { data: memory.data, shape: given.outputShape }
         : memory?.data;
     const options = { add: form(memories.add), out: form(memories.out) };
-    return isAsync ? { ...options, signal: this.#controller.signal } : options;
+    if (!isAsync) return options;
+    const gift = transfer.length === GIVABLE.length ? true : transfer;
+    return { ...options, signal: this.#controller.signal, transfer: gift };
   }
 
   #data(role: Role): Float32Array {
@@ -196,6 +207,9 @@ export class HostileCall {
     for (const role of roles) {
       const length = this.#seen[role]?.length ?? counts[role];
       if (length !== counts[role]) this.#mustFail.push(ARGUMENTS[role]);
+      if (length > 0 && this.#gives(role) && !this.#script.memories[role]?.isTransferable) {
+        this.#mustFail.push(ARGUMENTS[role]);
+      }
     }
     // A filter that is not finite must not meet padding in the GEMM.
     if (algorithm === 'gemm' && this.#seen.filter?.some(Number.isNaN)) {
@@ -215,10 +229,25 @@ export class HostileCall {
     const memory = this.#script.memories[role];
     if (memory === null || (role === 'out' && this.#isDelivered(phase))) return;
     memory.suffer(act);
+    if (this.#gives(role) && isShared(memory.kind) && isAfterStart(phase)) this.#isUndefined = true;
     this.#bystanders.settle(4 * sizeOf(this.#script.given.outputShape));
     if (role !== 'out') return;
     this.#look('out');
     if (isAfterStart(phase)) this.#mayFail.push(ARGUMENTS.out);
+  }
+
+  #gives(role: Role): boolean {
+    return (
+      (this.#script.transfer as readonly Role[]).includes(role) &&
+      this.#script.memories[role] !== null
+    );
+  }
+
+  /** Whether the caller's `out` is no more his: the output is to come in another array. */
+  #isOutTaken(): boolean {
+    const { out } = this.#script.memories;
+    const isEmpty = sizeOf(this.#script.given.outputShape) === 0;
+    return out !== null && this.#gives('out') && !isShared(out.kind) && !isEmpty;
   }
 
   /** An empty output is there before `run` returns. */
@@ -279,9 +308,18 @@ export class HostileCall {
     const allowed = [...this.#mustFail, ...this.#mayFail];
     const text = `${error.name} ${error.code}: ${error.message}`;
     if (!allowed.some((part) => text.includes(part))) throw new Wrong(`${error.stack}`);
-    const out = this.#script.memories.out?.values();
+    const { memories, transfer, events } = this.#script;
+    const isRefused = this.#mustFail.some((part) => text.includes(part));
+    if (!isRefused && this.#gives('out')) return;
+    const out = memories.out?.values();
     if (out !== undefined && !sameBits(out, this.#seen.out ?? out)) {
       throw new Wrong(`failed (${text}), and yet wrote to out`);
+    }
+    if (!isRefused || events.some(({ phase }) => isAfterStart(phase))) return;
+    for (const role of transfer) {
+      const length = memories[role]?.length;
+      if (length !== (this.#seen[role]?.length ?? length))
+        throw new Wrong(`refused, and took ${role}`);
     }
   }
 
@@ -290,8 +328,13 @@ export class HostileCall {
     const { input, filter, bias = null, add = null } = this.#seen;
     if (input === undefined || filter === undefined) throw new Wrong('did not read its arguments');
     if (shape.join() !== given.outputShape.join()) throw new Wrong(`shape ${shape}`);
-    if (memories.out !== null && data !== memories.out.data) throw new Wrong('gave another array');
-    const values = memories.out === null ? data : memories.out.values();
+    if (this.#isUndefined) return;
+    const isTaken = this.#isOutTaken();
+    if (memories.out !== null && isTaken === (data === memories.out.data)) {
+      throw new Wrong('gave the wrong array');
+    }
+    if (isTaken && memories.out?.guardsHoldIn(data) === false) throw new Wrong('wrote beside out');
+    const values = memories.out === null || isTaken ? data : memories.out.values();
     const wrong = firstWrong(given, values, rightAnswer(given, { input, filter, bias, add }));
     if (wrong !== undefined) throw new Wrong(wrong);
   }

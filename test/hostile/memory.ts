@@ -16,6 +16,10 @@ export const MEMORY_KINDS = [
 ] as const;
 export type MemoryKind = (typeof MEMORY_KINDS)[number];
 
+export function isShared(kind: MemoryKind): boolean {
+  return kind === 'shared' || kind === 'growable';
+}
+
 /** What an unkind caller does to it. Those that a kind of memory does not allow have no effect. */
 export const ACTS = ['fill', 'transfer', 'post', 'shrink', 'empty', 'grow', 'renew'] as const;
 export type Act = (typeof ACTS)[number];
@@ -71,6 +75,8 @@ export class Memory {
   readonly #honest: Float32Array;
   readonly #wasm: WasmMemory | null;
   readonly #guards: readonly Uint8Array[];
+  /** Node lets nobody have WebAssembly's memory, or the pool of small Buffers. */
+  readonly isTransferable: boolean;
 
   constructor(kind: MemoryKind, values: Float32Array) {
     const bytes = values.byteLength;
@@ -100,6 +106,8 @@ export class Memory {
       ? [0, guard + bytes].map((at) => new Uint8Array(this.#honest.buffer, at, guard).fill(PATTERN))
       : [];
     this.#honest.set(values);
+    const isPooled = kind === 'pool' && this.#honest.buffer.byteLength > pooledBytes(values.length);
+    this.isTransferable = kind !== 'wasm' && !isPooled;
   }
 
   /** As of now; empty when the memory is gone. */
@@ -112,6 +120,14 @@ export class Memory {
     const copy = new Float32Array(this.length);
     if (copy.length > 0) copy.set(this.#honest);
     return copy;
+  }
+
+  /** The same, where the memory has moved to. */
+  guardsHoldIn({ buffer }: Float32Array): boolean {
+    return this.#guards.every((_, i) => {
+      const at = i === 0 ? 0 : buffer.byteLength - 4 * GUARD_FLOATS;
+      return new Uint8Array(buffer, at, 4 * GUARD_FLOATS).every((byte) => byte === PATTERN);
+    });
   }
 
   guardsHold(): boolean {
@@ -191,9 +207,11 @@ function lengthOf(data: Float32Array): number {
   return lengthGetter.call(data);
 }
 
+const pooledBytes = (length: number) => 4 * length + 4;
+
 /** A view of the pool that small Buffers share; Node refuses to transfer it. */
 function fromPool(length: number): Float32Array {
-  const bytes = Buffer.allocUnsafe(4 * length + 4);
+  const bytes = Buffer.allocUnsafe(pooledBytes(length));
   const offset = Math.ceil(bytes.byteOffset / 4) * 4;
   return new Float32Array(bytes.buffer, offset, length);
 }

@@ -67,6 +67,19 @@ const WAYS: readonly Way[] = [
       else if (outcome.reason !== signal.reason) throw outcome.reason;
     }
   },
+  async ({ layer, input, expected }, draw) => {
+    const memory = (count: number) =>
+      new Float32Array(new (draw.from([ArrayBuffer, SharedArrayBuffer]))(4 * count));
+    const calls = Array.from({ length: draw.integer(1, 6) }, async () => {
+      let out = memory(expected.length);
+      for (let i = draw.integer(1, 3); i > 0; i--) {
+        const data = memory(input.data.length).fill(1);
+        out = (await layer.run({ data, shape: input.shape }, { out, transfer: true })).data;
+        check(out, expected);
+      }
+    });
+    return Promise.all(calls);
+  },
   async ({ input, expected }) => {
     const channels = input.shape[1] as number;
     const brief = new Conv2d(ones(channels, channels, 3, 3));
@@ -80,6 +93,7 @@ const WAYS: readonly Way[] = [
     const data = view(input.data.length).fill(draw.integer(0, 9));
     const out = new Float32Array(shared, data.byteLength, expected.length);
     await layer.run({ data, shape: input.shape }, { out, add: out });
+    await layer.run({ data, shape: input.shape }, { out, transfer: true });
     layer.runSync({ data, shape: input.shape }, { out });
   },
 ];
