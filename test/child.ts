@@ -3,6 +3,9 @@ import { fileURLToPath } from 'node:url';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 
+/** Not Bun or Deno, whose children print errors in their own way and take no module as a worker's code. */
+export const isNode = !('Bun' in globalThis || 'Deno' in globalThis);
+
 /** What makes the runtime that runs the tests take a module from its standard input. */
 function fromInput(): string[] {
   if ('Deno' in globalThis) return ['run', '--allow-all', '-'];
