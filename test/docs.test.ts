@@ -52,7 +52,7 @@ beforeAll(() => {
 
 afterAll(() => rmSync(modules, { recursive: true, force: true }));
 
-const LANGUAGES = ['js', 'sh', 'text', 'json'];
+const LANGUAGES = ['js', 'ts', 'sh', 'text', 'json'];
 
 test('every block says what it is', () => {
   const strange = pages.flatMap(({ blocks }) =>
@@ -83,16 +83,9 @@ describe('JavaScript', () => {
 });
 
 function runPage(file: string, blocks: readonly Block[], js: readonly Block[]): void {
-  const script = join(directory, `${file.replaceAll('/', '-')}.mjs`);
-  mkdirSync(directory, { recursive: true });
+  const script = pathOf(file, 'mjs');
   writeFileSync(script, moduleOf(js));
-  const { status, stdout, stderr } = spawnSync(process.execPath, [script], {
-    ...{ cwd: directory, encoding: 'utf8', timeout: 60_000 },
-    env: { ...process.env, NODE_OPTIONS: '' },
-  });
-  expect(stderr, `${file} (see ${script})`).toBe('');
-  expect(status).toBe(0);
-  const outputs = outputsOf(stdout, js.length);
+  const outputs = outputsOf(outputOf(script), js.length);
   js.forEach((block, i) => {
     const expected = expectedOutputOf(block, blocks[blocks.indexOf(block) + 1]);
     const printed = outputs[i] ?? '';
@@ -100,6 +93,41 @@ function runPage(file: string, blocks: readonly Block[], js: readonly Block[]): 
     expect(matchesOutput(printed, expected), message).toBe(true);
   });
 }
+
+/** Where a page's code is written to. */
+function pathOf(name: string, extension: string): string {
+  mkdirSync(directory, { recursive: true });
+  return join(directory, `${name.replaceAll('/', '-')}.${extension}`);
+}
+
+/** What a script prints, if it runs without a word of complaint. */
+function outputOf(script: string, ...args: string[]): string {
+  const { status, stdout, stderr } = spawnSync(process.execPath, [script, ...args], {
+    ...{ cwd: directory, encoding: 'utf8', timeout: 60_000 },
+    env: { ...process.env, NODE_OPTIONS: '' },
+  });
+  expect(stderr, script).toBe('');
+  expect(status, stdout).toBe(0);
+  return stdout;
+}
+
+describe('TypeScript', () => {
+  const compiler = join(root, 'node_modules', 'typescript', 'bin', 'tsc');
+  const strict = '--ignoreConfig --strict --target es2022 --module nodenext'.split(' ');
+  const types = '--lib es2023,esnext.disposable --types node --skipLibCheck'.split(' ');
+  for (const { file, blocks } of pages) {
+    for (const block of blocks.filter(({ language }) => language === 'ts')) {
+      test(`${file}:${block.line}`, () => {
+        const source = pathOf(`${file}-${block.line}`, 'mts');
+        writeFileSync(source, block.code);
+        outputOf(compiler, ...strict, ...types, source);
+        const expected = expectedOutputOf(block, blocks[blocks.indexOf(block) + 1]);
+        const printed = outputOf(source.replace(/mts$/, 'mjs'));
+        expect(matchesOutput(printed, expected), printed).toBe(true);
+      });
+    }
+  }
+});
 
 describe('shell', () => {
   const lines = pages.flatMap(({ file, blocks }) =>
