@@ -36,7 +36,7 @@ export function getThreads(): number {
 }
 
 /**
- * Bounds the calls of {@link Conv2d.run} that may be pending, in the whole process: each holds a copy of its input
+ * Bounds the calls of {@link Conv2d.run} that may be pending, in the whole process: each holds its input
  * and an output. One more is refused: its promise rejects with an Error, code
  * `ERR_GEMMCONV_QUEUE_FULL`.
  *
