@@ -3,6 +3,7 @@
 //
 //   gemm_bench                 the table, every ISA this CPU runs
 //   gemm_bench --peak          one line of JSON: the ISA in use and one core's FMA peak
+//   gemm_bench --roofs n       the same with memory: FMA peak, triad bandwidth; 1 thread and n
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -12,7 +13,9 @@
 #include <string>
 #include <vector>
 
+#include "bandwidth.h"
 #include "buffer.h"
+#include "cpu.h"
 #include "dispatch.h"
 #include "gemm.h"
 #include "peak.h"
@@ -114,6 +117,44 @@ int print_peak() {
   return 0;
 }
 
+// Working sets, all threads together, that lie in one level and not in the one before.
+struct Level {
+  const char* name;
+  double bytes;
+};
+
+std::vector<Level> levels_for(int threads) {
+  const CacheSizes& caches = cache_sizes();
+  const double l2 = static_cast<double>(caches.l2) * threads;
+  const double l3 = static_cast<double>(caches.l3);
+  std::vector<Level> levels{{"l1", static_cast<double>(caches.l1) / 2 * threads}, {"l2", l2 / 2}};
+  if (l3 > 4 * l2) levels.push_back({"l3", std::min(l3 / 2, 4 * l2)});
+  levels.push_back({"memory", std::max(4 * l3, 16 * l2)});
+  return levels;
+}
+
+int print_roofs(int most) {
+  const char* isa = current_isa().name;
+  std::printf("{\"isa\":\"%s\",\"roofs\":[", isa);
+  std::vector<int> counts{1};
+  if (most > 1) counts.push_back(most);
+  for (const int threads : counts) {
+    const double gflops = bench::measure_peak(bench::chains_of(isa), 0.2, threads);
+    std::printf("%s{\"threads\":%d,\"gflops\":%.2f,\"gbytes\":{", threads > 1 ? "," : "", threads,
+                gflops);
+    const char* comma = "";
+    for (const Level& level : levels_for(threads)) {
+      const auto bytes = static_cast<std::size_t>(level.bytes / threads);
+      const double gbytes = bench::measure_bandwidth(bench::triad_of(isa), bytes, threads, 0.3);
+      std::printf("%s\"%s\":%.2f", comma, level.name, gbytes);
+      comma = ",";
+    }
+    std::printf("}}");
+  }
+  std::printf("]}\n");
+  return 0;
+}
+
 void print_table() {
   std::printf(
       "one thread; %% of the FMA peak measured beside each row; error relative to sum|a*b|\n");
@@ -140,10 +181,14 @@ void print_table() {
 
 int main(int argc, char** argv) {
   if (argc == 2 && std::strcmp(argv[1], "--peak") == 0) return print_peak();
+  if (argc == 3 && std::strcmp(argv[1], "--roofs") == 0) {
+    const int threads = std::atoi(argv[2]);
+    if (threads >= 1 && threads <= 1024) return print_roofs(threads);
+  }
   if (argc == 1) {
     print_table();
     return 0;
   }
-  std::fprintf(stderr, "usage: gemm_bench [--peak]\n");
+  std::fprintf(stderr, "usage: gemm_bench [--peak | --roofs threads]\n");
   return 2;
 }

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "peak.h"
 
-#include <algorithm>
-#include <chrono>
+#include "team.h"
 
 namespace gemmconv {
 
@@ -28,18 +27,9 @@ Chains chains_of(std::string_view isa) {
   return isa == "baseline" ? baseline::multiply_add_chains : nullptr;
 }
 
-double measure_peak(Chains chains, double seconds) {
-  using Clock = std::chrono::steady_clock;
+double measure_peak(Chains chains, double seconds, int threads) {
   constexpr int kSteps = 20000;  // about 60 µs: short enough to fall between interruptions
-  double best = 0;
-  const auto start = Clock::now();
-  while (std::chrono::duration<double>(Clock::now() - start).count() < seconds) {
-    const auto before = Clock::now();
-    const double flops = chains(kSteps);
-    const std::chrono::duration<double> elapsed = Clock::now() - before;
-    best = std::max(best, flops / elapsed.count() * 1e-9);
-  }
-  return best;
+  return measure_together(threads, seconds, [&] { return [&] { return chains(kSteps); }; });
 }
 
 }  // namespace bench

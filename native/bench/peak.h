@@ -11,7 +11,7 @@ using Chains = double (*)(int steps);
 // Null for an ISA that this build does not have.
 Chains chains_of(std::string_view isa);
 
-// Best GFLOP/s of `chains` on the calling thread, over about `seconds`.
-double measure_peak(Chains chains, double seconds);
+// Best GFLOP/s of `chains` on so many threads together, over about `seconds`.
+double measure_peak(Chains chains, double seconds, int threads = 1);
 
 }  // namespace gemmconv::bench
