@@ -47,6 +47,21 @@ export function errorOf(output: Output, reference: readonly Sample[]): number {
   return largest;
 }
 
+/**
+ * The most that Winograd may err by its documented bound, 50 · 2^-24 · Σ|w| · max|x|, in the terms of
+ * `errorOf`; with the largest input of all in place of the largest of each tile.
+ */
+export function winogradBoundOf(workload: Workload, reference: readonly Sample[]): number {
+  const { input, filter } = workload;
+  const taps = filter.data.length / filter.shape[0];
+  const largest = input.data.reduce((most, x) => Math.max(most, Math.abs(x)), 0);
+  const bounds = reference.map(({ oc, magnitude }) => {
+    const weights = filter.data.subarray(oc * taps, (oc + 1) * taps);
+    return (weights.reduce((sum, w) => sum + Math.abs(w), 0) * largest) / magnitude;
+  });
+  return 50 * 2 ** -24 * Math.max(...bounds);
+}
+
 type Place = readonly [n: number, oc: number, oh: number, ow: number];
 
 /** Where to look. */

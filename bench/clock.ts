@@ -12,6 +12,12 @@ export interface Effort {
 const MIN_SAMPLE_MS = 1;
 /** A call longer than this warms itself up. */
 const LONG_CALL_MS = 10;
+/**
+ * Before each sample. A thread that has slept is woken on the core of the one that wakes it, and the
+ * kernel takes its time to move it (Linux 6.18, two cores: with a quarter of a millisecond most layers
+ * took as long on two threads as on one; with this, half as long).
+ */
+const WARM_UP_MS = 4;
 /** Thread pools spin for a while after a call; this lets the last competitor's fall asleep. */
 const SETTLE_MS = 3;
 
@@ -54,7 +60,7 @@ async function calibrate(prepared: Prepared, effort: Effort): Promise<Contest> {
     if (ms * calls >= MIN_SAMPLE_MS * 4) break;
   }
   const calls = Math.ceil(MIN_SAMPLE_MS / perCall);
-  const warmUp = perCall > LONG_CALL_MS ? 0 : Math.ceil(calls / 4);
+  const warmUp = perCall > LONG_CALL_MS ? 0 : Math.ceil(WARM_UP_MS / perCall);
   const affordable = Math.floor(effort.budgetMs / ((calls + warmUp) * perCall + SETTLE_MS));
   const samples = Math.max(effort.minSamples, Math.min(effort.maxSamples, affordable));
   return { prepared, calls, warmUp, samples, ms: [] };

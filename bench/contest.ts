@@ -1,4 +1,4 @@
-import { errorOf, referenceOf, TOLERANCE } from './check.js';
+import { errorOf, referenceOf, TOLERANCE, winogradBoundOf } from './check.js';
 import { type Effort, measure, medianOf } from './clock.js';
 import type { Driver, Prepared } from './drivers/driver.js';
 import { type BenchLayer, macsOf } from './layers.js';
@@ -17,12 +17,16 @@ export interface Result {
   readonly gflops: number;
   /** Largest, against double, relative to Σ|input · filter| + |bias|. */
   readonly error: number;
+  /** Of this library: the variant of the algorithm, and where that is not exact, its error bound. */
+  readonly variant?: string;
+  readonly bound?: number;
 }
 
 interface Competitor {
   readonly driver: Driver;
   readonly prepared: Prepared;
   readonly error: number;
+  readonly bound: number | undefined;
 }
 
 export class WrongAnswer extends Error {}
@@ -38,7 +42,7 @@ export async function contest(
     competitors.map(({ prepared }) => prepared),
     effort,
   );
-  const results = competitors.map(({ driver, error }, i): Result => {
+  const results = competitors.map(({ driver, prepared, error, bound }, i): Result => {
     const msSamples = samples[i] ?? [];
     const msMin = Math.min(...msSamples);
     return {
@@ -48,6 +52,8 @@ export async function contest(
       ...{ msMin, msMedian: medianOf(msSamples), msSamples },
       gflops: (2e-6 * macsOf(layer)) / msMin,
       error,
+      ...(prepared.plan && { variant: prepared.plan.variant }),
+      ...(bound !== undefined && { bound }),
     };
   });
   for (const { prepared } of competitors) await prepared.dispose?.();
@@ -70,7 +76,9 @@ async function admit(workload: Workload, drivers: readonly Driver[]): Promise<Co
       const name = `${driver.name} on ${workload.layer.name}`;
       throw new WrongAnswer(`${name} is wrong: error ${error} of Σ|input·filter|`);
     }
-    competitors.push({ driver, prepared, error });
+    const isWinograd = prepared.plan?.algorithm === 'winograd';
+    const bound = isWinograd ? winogradBoundOf(workload, reference) : undefined;
+    competitors.push({ driver, prepared, error, bound });
   }
   return competitors;
 }

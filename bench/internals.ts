@@ -8,5 +8,12 @@ const load = (name: string) => import(pathToFileURL(join(root, 'dist', `${name}.
 const settings = await load('settings');
 const calls = await load('calls');
 
-export const { setIsa, setVariant, variants } = settings as typeof import('../lib/settings.js');
-export const { doNothing } = calls as typeof import('../lib/calls.js');
+export const { setIsa, setVariant, variants } = settings as typeof import('../dist/settings.js');
+export const { doNothing } = calls as typeof import('../dist/calls.js');
+
+/** The file of the native addon in use; undefined where the runtime does not tell. */
+export function addonPath(): string | undefined {
+  const { cache } = createRequire(import.meta.url);
+  const addons = Object.keys(cache ?? {}).filter((file) => file.endsWith('.node'));
+  return addons.find((file) => file.startsWith(root)) ?? addons[0];
+}

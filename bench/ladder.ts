@@ -5,9 +5,9 @@ import { type Driver, nchwOutput } from './drivers/driver.js';
 import { im2colDriver } from './drivers/im2col.js';
 import { naiveDriver } from './drivers/naive.js';
 import { canPlan } from './drivers/variant.js';
+import { formatGflops, formatMs, formatPercent, formatTimes } from './format.js';
 import { setIsa } from './internals.js';
 import type { BenchLayer } from './layers.js';
-import { formatMs, formatPercent, formatTimes } from './report.js';
 import { sizeOf } from './workload.js';
 
 /** One idea more than the rung below; docs/guide/performance.md tells why each is faster. */
@@ -105,7 +105,7 @@ export async function ladderLines(
     const timesFaster = (other = result) => formatTimes(other.msMin / result.msMin);
     return lineOf(rungs.find(({ driver }) => driver.name === result.driver)?.idea, result.driver, [
       formatMs(result.msMin),
-      result.gflops.toFixed(result.gflops < 10 ? 2 : 1),
+      formatGflops(result.gflops),
       formatPercent(result, peakGflops),
       i === 0 ? '' : timesFaster(results[i - 1]),
       i === 0 ? '' : timesFaster(results[0]),

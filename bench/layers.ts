@@ -9,13 +9,23 @@ export interface BenchLayer {
   readonly KH: number;
   readonly KW: number;
   readonly stride: number;
-  /** Above and below, left and right. */
-  readonly padding: readonly [height: number, width: number];
+  readonly padding: Pads;
   readonly dilation: number;
   readonly groups: number;
 }
 
-type Extra = Partial<Pick<BenchLayer, 'batch' | 'stride' | 'padding' | 'dilation' | 'groups'>>;
+/** Rows and columns around the image. */
+export interface Pads {
+  readonly top: number;
+  readonly left: number;
+  readonly bottom: number;
+  readonly right: number;
+}
+
+interface Extra extends Partial<Pick<BenchLayer, 'batch' | 'stride' | 'dilation' | 'groups'>> {
+  /** On all sides. */
+  readonly padding?: number;
+}
 
 /** The layer that the project's first table was measured on. */
 export const SEED: BenchLayer = layer('seed_3x3_3-16@32', 3, 16, 32, 3);
@@ -60,15 +70,15 @@ export const LAYERS: readonly BenchLayer[] = [
   layer('n16_r50_3x3_512-512@7', 512, 512, 7, 3, { batch: 16 }),
   layer('n8_mbv2_dw3x3_144@56', 144, 144, 56, 3, { batch: 8, groups: 144 }),
   layer('lenet_5x5_1-6@28', 1, 6, 28, 5),
-  layer('lenet_5x5_6-16@14', 6, 16, 14, 5, { padding: [0, 0] }),
-  layer('alexnet_11x11s4_3-64@224', 3, 64, 224, 11, { stride: 4, padding: [2, 2] }),
+  layer('lenet_5x5_6-16@14', 6, 16, 14, 5, { padding: 0 }),
+  layer('alexnet_11x11s4_3-64@224', 3, 64, 224, 11, { stride: 4, padding: 2 }),
   layer('alexnet_3x3g2_384-256@13', 384, 256, 13, 3, { groups: 2 }),
   layer('resnet20_3x3_16-16@32', 16, 16, 32, 3),
   layer('resnet20_3x3_32-32@16', 32, 32, 16, 3),
   layer('densenet_3x3_128-32@28', 128, 32, 28, 3),
   layer('inception_1x7_192-192@17', 192, 192, 17, [1, 7]),
   layer('inception_7x1_192-192@17', 192, 192, 17, [7, 1]),
-  layer('unet_3x3_64-64@125', 64, 64, 125, 3, { padding: [0, 0] }),
+  layer('unet_3x3_64-64@125', 64, 64, 125, 3, { padding: 0 }),
   layer('unet_3x3_96-48@61', 96, 48, 61, 3),
   layer('deeplab_3x3d4_256-256@28', 256, 256, 28, 3, { dilation: 4 }),
   layer('aspp_3x3d6_320-64@33', 320, 64, 33, 3, { dilation: 6 }),
@@ -92,11 +102,19 @@ export function macsOf(layer: BenchLayer): number {
   return ((batch * OC * OH * OW * layer.C) / layer.groups) * layer.KH * layer.KW;
 }
 
+/** Bytes that go in and come out: input, filter, bias and output, each once. */
+export function bytesOf(layer: BenchLayer): number {
+  const { batch, C, H, W, OC, KH, KW, groups } = layer;
+  const [, , OH, OW] = outputShapeOf(layer);
+  return 4 * (batch * C * H * W + (OC * C * KH * KW) / groups + OC + batch * OC * OH * OW);
+}
+
 export function outputShapeOf(layer: BenchLayer): [number, number, number, number] {
   const { batch, OC, H, W, KH, KW, stride, padding, dilation } = layer;
-  const outputs = (size: number, taps: number, pad: number) =>
-    Math.floor((size + 2 * pad - dilation * (taps - 1) - 1) / stride) + 1;
-  return [batch, OC, outputs(H, KH, padding[0]), outputs(W, KW, padding[1])];
+  const { top, left, bottom, right } = padding;
+  const outputs = (size: number, taps: number) =>
+    Math.floor((size - dilation * (taps - 1) - 1) / stride) + 1;
+  return [batch, OC, outputs(top + H + bottom, KH), outputs(left + W + right, KW)];
 }
 
 /** @param kernel both ways, or [KH, KW]. Padded, by default, so that a stride of 1 keeps the size. */
@@ -110,9 +128,14 @@ function layer(
 ): BenchLayer {
   const { batch = 1, stride = 1, dilation = 1, groups = 1 } = extra;
   const [KH, KW] = typeof kernel === 'number' ? [kernel, kernel] : kernel;
-  const keeping = (taps: number) => (dilation * (taps - 1)) / 2;
-  const padding = extra.padding ?? [keeping(KH), keeping(KW)];
+  const [high, wide] = [KH, KW].map((taps) => extra.padding ?? (dilation * (taps - 1)) / 2);
+  const padding = evenPads(high as number, wide as number);
   return { name, batch, C, OC, H: size, W: size, KH, KW, stride, padding, dilation, groups };
+}
+
+/** The same above and below, and left and right. */
+export function evenPads(height: number, width: number): Pads {
+  return { top: height, left: width, bottom: height, right: width };
 }
 
 /** Each colour plane filtered by itself. */

@@ -16,6 +16,15 @@ export interface Machine {
   readonly peakGflops: number | undefined;
 }
 
+/** What so many threads together can do at most. */
+export interface Roof {
+  readonly threads: number;
+  /** FMAs in registers alone. */
+  readonly gflops: number;
+  /** GB/s of a triad whose arrays lie in this level: l1, l2, l3, memory. */
+  readonly gbytes: Readonly<Record<string, number>>;
+}
+
 export function describeMachine(): Machine {
   const { version, isa, cores } = info();
   return {
@@ -26,17 +35,20 @@ export function describeMachine(): Machine {
     isa,
     cores,
     memoryBytes: totalmem(),
-    peakGflops: probePeak(),
+    peakGflops: probe<{ gflops: number }>('--peak')?.gflops,
   };
 }
 
-/** JavaScript has no FMA to probe with: `gemm_bench --peak` prints {"isa": …, "gflops": …}. */
-export function probePeak(): number | undefined {
+/** Of one thread and of all; none where it cannot be measured. */
+export function probeRoofs(threads: number): readonly Roof[] {
+  return probe<{ roofs: Roof[] }>('--roofs', `${threads}`)?.roofs ?? [];
+}
+
+/** JavaScript has no FMA to probe with: `gemm_bench`, of the repository, prints JSON. */
+function probe<Answer>(...args: string[]): Answer | undefined {
   const root = dirname(createRequire(import.meta.url).resolve('gemmconv/package.json'));
-  const { stdout, status } = spawnSync(join(root, 'build', 'gemm_bench'), ['--peak'], {
+  const { stdout, status } = spawnSync(join(root, 'build', 'gemm_bench'), args, {
     encoding: 'utf8',
   });
-  if (status !== 0) return undefined;
-  const { gflops } = JSON.parse(stdout) as { gflops: number };
-  return gflops;
+  return status === 0 ? (JSON.parse(stdout) as Answer) : undefined;
 }

@@ -1,11 +1,15 @@
-import { parseArgs } from 'node:util';
 import { info } from 'gemmconv';
 import { type BenchLayer, LAYERS, SEED } from './layers.js';
+import { GRAMMAR, parseNotation } from './notation.js';
+import { parseCommandLine, UsageError } from './usage.js';
+
+/** What can be compared, besides the drivers with one another. */
+const SUBJECTS = ['algorithms', 'fresh', 'ladder', 'predictions'] as const;
 
 export interface Options {
-  /** What is compared: us with others, our algorithms, new output memory with used, one idea with
-   * the next. */
-  readonly subject: 'drivers' | 'algorithms' | 'fresh' | 'ladder';
+  /** Us with others; our algorithms; new output memory with used; one idea with the next; what the
+   * cost model expects with what is measured. */
+  readonly subject: 'drivers' | (typeof SUBJECTS)[number];
   readonly quick: boolean;
   /** Instruction set to use; undefined for the best, or what GEMMCONV_ISA says. */
   readonly isa: string | undefined;
@@ -15,70 +19,111 @@ export interface Options {
   readonly threads: number;
   /** Where to write everything as JSON. */
   readonly json: string | undefined;
+  /** Where to write it as a page. */
+  readonly report: string | undefined;
+  /** As it was typed, for a shell. */
+  readonly command: string;
+}
+
+/** Who runs the bench: the repository's script, or the package's command. */
+export interface Program {
+  /** As one types it. */
+  readonly name: string;
+  /** What is timed when no layers are named. */
+  readonly layers: readonly BenchLayer[];
+  readonly layersAre: string;
 }
 
 /** Every idea helps it, and the slowest way takes half a second. */
 const LADDER_LAYERS = LAYERS.filter(({ name }) => name === 'r50_3x3_64-64@56');
 
-export const HELP = `Usage: npm run bench -- [options]
+export function helpFor({ name, layersAre }: Program): string {
+  return `Usage: ${name} [options] ["3x224x224 -> 64 k7 s2 p3" ...]
 
 Times convolution layers: plain TypeScript, this library, and the peers that are installed
-(npm run bench:peers installs them). Every answer is checked before the clock starts.
+(onnxruntime-node; tfjs-wasm). Every answer is checked before the clock starts. Without layers of
+your own, times ${layersAre}.
 
-  --algorithms       instead: every algorithm of this library, in both layouts, on one thread,
-                     and whether 'auto' and 'exact' chose well
-  --fresh            instead: what a new output array costs, on one thread
-  --ladder           instead: one layer of ResNet-50, from seven loops to all that this library
-                     does, one idea at a time
-  --quick            fewer repeats, no slow JavaScript rows: under a minute
-  --layers <names>   only layers whose name contains one of these, separated by commas
+  --report <file>    also write a page with tables and plots to this file
+  --json <file>      also write the machine and every measurement to this file
+  --quick            fewer repeats, plain JavaScript on small layers alone
+  --layers <names>   layers of the list whose name contains one of these, separated by commas
+                     (all for all of them)
   --threads <n>      threads of the multi-threaded columns (default: what the process may use)
   --isa <name>       instruction set to use: ${info().availableIsas.join(', ')}
-  --json <file>      also write the machine and every measurement to this file
-  --help             print this`;
+  --help             print this
 
-/** A wrong command line; its message is for the user. */
-export class UsageError extends Error {}
+Other things to time:
+  --algorithms       every algorithm of this library, in both layouts, on one thread, and whether
+                     'auto' and 'exact' chose well
+  --predictions      what the plan's cost model expects beside what is measured
+  --fresh            what a new output array costs, on one thread
+  --ladder           one layer of ResNet-50, from seven loops to all that this library does, one
+                     idea at a time
+
+${GRAMMAR}
+The bench times all in nchw, with algorithm auto.`;
+}
 
 /** @returns undefined if help was asked for. */
-export function readOptions(args: readonly string[]): Options | undefined {
-  const { algorithms, fresh, ladder, quick, layers, threads, isa, json, help } = parse(args);
-  if (help) return undefined;
+export function readOptions(args: readonly string[], program: Program): Options | undefined {
+  const { values, positionals } = parse(args);
+  if (values.help) return undefined;
+  const chosen = SUBJECTS.filter((subject) => values[subject]);
+  if (chosen.length > 1) {
+    throw new UsageError(`--${chosen[0]} and --${chosen[1]} are two things: one at a time`);
+  }
+  const subject = chosen[0] ?? 'drivers';
+  const { layers, threads, isa, json, report, quick } = values;
+  if (report !== undefined && subject !== 'drivers') {
+    throw new UsageError(`--report does not go with --${subject}`);
+  }
+  if (json !== undefined && (subject === 'fresh' || subject === 'ladder')) {
+    throw new UsageError(`--json does not go with --${subject}`);
+  }
+  const otherwise = subject === 'ladder' ? LADDER_LAYERS : program.layers;
+  const isSerial = subject !== 'drivers' && subject !== 'ladder';
   return {
-    subject: algorithms ? 'algorithms' : fresh ? 'fresh' : ladder ? 'ladder' : 'drivers',
-    quick: quick ?? false,
+    ...{ subject, json, report, quick: quick ?? false },
+    command: [program.name, ...args.map(quotedForShell)].join(' '),
     isa: readIsa(isa),
-    layers: ladder && layers === undefined ? LADDER_LAYERS : chooseLayers(layers),
-    threads: readThreads(threads, algorithms || fresh ? 1 : info().cores),
-    json,
+    layers: chooseLayers(layers, positionals, otherwise),
+    threads: readThreads(threads, isSerial ? 1 : info().cores),
   };
 }
 
+const OPTIONS = {
+  algorithms: { type: 'boolean' },
+  fresh: { type: 'boolean' },
+  ladder: { type: 'boolean' },
+  predictions: { type: 'boolean' },
+  quick: { type: 'boolean' },
+  layers: { type: 'string' },
+  threads: { type: 'string' },
+  isa: { type: 'string' },
+  json: { type: 'string' },
+  report: { type: 'string' },
+  help: { type: 'boolean' },
+} as const;
+
 function parse(args: readonly string[]) {
-  try {
-    const { values } = parseArgs({
-      args: [...args],
-      options: {
-        algorithms: { type: 'boolean' },
-        fresh: { type: 'boolean' },
-        ladder: { type: 'boolean' },
-        quick: { type: 'boolean' },
-        layers: { type: 'string' },
-        threads: { type: 'string' },
-        isa: { type: 'string' },
-        json: { type: 'string' },
-        help: { type: 'boolean' },
-      },
-    });
-    return values;
-  } catch (error) {
-    throw new UsageError((error as Error).message);
-  }
+  return parseCommandLine({ args: [...args], options: OPTIONS, allowPositionals: true });
 }
 
-function chooseLayers(names: string | undefined): BenchLayer[] {
+function chooseLayers(
+  names: string | undefined,
+  notations: readonly string[],
+  otherwise: readonly BenchLayer[],
+): BenchLayer[] {
+  const own = notations.map((text) => {
+    const { layer, layout, algorithm, threads } = parseNotation(text);
+    if (layout === 'nchw' && algorithm === 'auto' && threads === undefined) return layer;
+    const hint = 'threads go to --threads, and layouts and algorithms to plan --measure';
+    throw new UsageError(`The bench times '${layer.name}' in nchw, with auto: ${hint}`);
+  });
+  if (names === undefined) return own.length > 0 ? own : [...otherwise];
   const all = [SEED, ...LAYERS];
-  if (names === undefined) return all;
+  if (names === 'all') return [...all, ...own];
   const parts = names.split(',').map((part) => part.trim());
   for (const part of parts) {
     if (part === '' || !all.some(({ name }) => name.includes(part))) {
@@ -86,7 +131,11 @@ function chooseLayers(names: string | undefined): BenchLayer[] {
       throw new UsageError(`No layer's name contains '${part}'. There are:\n${known}`);
     }
   }
-  return all.filter(({ name }) => parts.some((part) => name.includes(part)));
+  return [...all.filter(({ name }) => parts.some((part) => name.includes(part))), ...own];
+}
+
+function quotedForShell(word: string): string {
+  return /^[\w./:@=,+-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
 }
 
 function readIsa(name: string | undefined): string | undefined {

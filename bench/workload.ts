@@ -31,13 +31,11 @@ export function makeWorkload(layer: BenchLayer): Workload {
 
 /** The same in the terms of the golden reference. */
 export function problemOf({ layer, input, filter, bias }: Workload): GoldenProblem {
-  const { stride, dilation, groups } = layer;
-  const [vertical, horizontal] = layer.padding;
+  const { stride, dilation, padding, groups } = layer;
   return {
-    ...{ input, filter, bias, groups },
+    ...{ input, filter, bias, padding, groups },
     stride: [stride, stride],
     dilation: [dilation, dilation],
-    padding: { top: vertical, left: horizontal, bottom: vertical, right: horizontal },
   };
 }
 

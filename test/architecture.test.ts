@@ -95,6 +95,23 @@ describe('lib: who may import whom', () => {
   });
 });
 
+describe('bench: one more user of the package', () => {
+  const benchFiles = filesIn('bench', /\.ts$/).filter((path) => !path.includes('node_modules'));
+
+  test('it imports the library by its name', () => {
+    for (const path of benchFiles) {
+      for (const name of importsOf(path)) expect(name, path).not.toMatch(/\/(lib|dist)\//);
+    }
+  });
+
+  test('a page is made of facts: of modules with a runtime of their own, types alone', () => {
+    for (const path of benchFiles.filter((one) => one.startsWith('bench/report/'))) {
+      const values = read(path).replace(/^import type .*$/gm, '');
+      expect(values, path).not.toMatch(/from '(gemmconv|node:.+|\.\.\/(contest|machine)\.js)'/);
+    }
+  });
+});
+
 describe.skipIf(nativeFiles.length === 0)('native: who may include whom', () => {
   test('the addon alone knows of Node', () => {
     const node = /^(napi|node_api|node|uv|v8|js_native_api)\b/;

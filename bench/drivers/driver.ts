@@ -1,3 +1,4 @@
+import type { Conv2dPlan } from 'gemmconv';
 import type { Workload } from '../workload.js';
 
 /** A competitor. Adding one is adding a file that exports one, and a line in the runner. */
@@ -18,6 +19,8 @@ export interface Driver {
 }
 
 export interface Prepared {
+  /** How it is computed, of this library's own. */
+  readonly plan?: Conv2dPlan;
   /** Called before each run of timings, outside the clock. */
   enter?(): void;
   /** One convolution, from an input in memory to an output in memory. */

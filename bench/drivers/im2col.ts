@@ -53,10 +53,10 @@ function im2col(
     for (let kh = 0; kh < KH; kh++) {
       for (let kw = 0; kw < KW; kw++) {
         for (let oh = 0; oh < OH; oh++) {
-          const h = oh * stride - padding[0] + kh * dilation;
+          const h = oh * stride - padding.top + kh * dilation;
           const row = (c * H + h) * W;
           for (let ow = 0; ow < OW; ow++) {
-            const w = ow * stride - padding[1] + kw * dilation;
+            const w = ow * stride - padding.left + kw * dilation;
             const inside = h >= 0 && h < H && w >= 0 && w < W;
             columns[next++] = inside ? (input[row + w] as number) : 0;
           }

@@ -32,12 +32,12 @@ function naiveConv2d({ layer, input, filter, bias, outputShape }: Workload, outp
           let sum = bias[oc] as number;
           for (let c = 0; c < CG; c++) {
             for (let kh = 0; kh < KH; kh++) {
-              const h = oh * stride - padding[0] + kh * dilation;
+              const h = oh * stride - padding.top + kh * dilation;
               if (h < 0 || h >= H) continue;
               const inputRow = ((n * C + firstChannel + c) * H + h) * W;
               const filterRow = ((oc * CG + c) * KH + kh) * KW;
               for (let kw = 0; kw < KW; kw++) {
-                const w = ow * stride - padding[1] + kw * dilation;
+                const w = ow * stride - padding.left + kw * dilation;
                 if (w < 0 || w >= W) continue;
                 sum += (x[inputRow + w] as number) * (f[filterRow + kw] as number);
               }

@@ -14,7 +14,8 @@ const OPSET = 17;
 
 /** Conv from `x` to `y`, weights and bias inside, every extent fixed. */
 export function onnxModel({ layer, input, filter, bias, outputShape }: Workload): Uint8Array {
-  const { KH, KW, stride, padding, dilation, groups } = layer;
+  const { KH, KW, stride, dilation, groups } = layer;
+  const { top, left, bottom, right } = layer.padding;
   const node = message(
     text(1, 'x'),
     text(1, 'w'),
@@ -24,7 +25,7 @@ export function onnxModel({ layer, input, filter, bias, outputShape }: Workload)
     bytes(5, intsAttribute('kernel_shape', [KH, KW])),
     bytes(5, intsAttribute('strides', [stride, stride])),
     bytes(5, intsAttribute('dilations', [dilation, dilation])),
-    bytes(5, intsAttribute('pads', [...padding, ...padding])),
+    bytes(5, intsAttribute('pads', [top, left, bottom, right])),
     bytes(5, message(text(1, 'group'), varint(3, groups), varint(20, INT))),
   );
   const graph = message(

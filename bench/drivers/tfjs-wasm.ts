@@ -80,7 +80,7 @@ function convolutionOptions(tf: TensorFlow, workload: Workload, depthwise: boole
   // [OC, C, KH, KW] to [KH, KW, C, OC]; depthwise, [C, 1, KH, KW] to [KH, KW, C, 1].
   const taps = transposed(filter.data, 1, OC * CG, KH * KW);
   const hwio = depthwise ? taps : transposed(taps, KH * KW, OC, CG);
-  const [vertical, horizontal] = padding;
+  const { top, left, bottom, right } = padding;
   return {
     x: tf.tensor4d(pixels, [N, H, W, C]),
     filter: tf.tensor4d(hwio, depthwise ? [KH, KW, OC, 1] : [KH, KW, CG, OC]),
@@ -88,12 +88,12 @@ function convolutionOptions(tf: TensorFlow, workload: Workload, depthwise: boole
     strides: [stride, stride],
     dilations: [dilation, dilation],
     pad:
-      vertical === 0 && horizontal === 0
+      top + left + bottom + right === 0
         ? 'valid'
         : [
             [0, 0],
-            [vertical, vertical],
-            [horizontal, horizontal],
+            [top, bottom],
+            [left, right],
             [0, 0],
           ],
   };

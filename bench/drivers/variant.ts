@@ -1,7 +1,8 @@
-import { Conv2d, type Layout, setThreads } from 'gemmconv';
+import { type Conv2d, type Layout, setThreads } from 'gemmconv';
 import { setVariant } from '../internals.js';
 import { sizeOf, transposed, type Workload } from '../workload.js';
 import { type Driver, nchwOutput, nhwcOutput } from './driver.js';
+import { layerIn } from './native.js';
 
 /** This library made to use one variant of an algorithm. */
 export function variantDriver(variant: string, layout: Layout, threads: number): Driver {
@@ -52,15 +53,6 @@ export function exactVariants(
     setVariant(variant);
     return canPlan(layer, shape);
   });
-}
-
-function layerIn(layout: Layout, workload: Workload, algorithm: 'auto' | 'exact') {
-  const { filter, bias } = workload;
-  const [N, C, H, W] = workload.input.shape;
-  const { stride, padding, dilation, groups } = workload.layer;
-  const options = { bias, stride, padding, dilation, groups, layout, algorithm };
-  const shape = layout === 'nchw' ? [N, C, H, W] : [N, H, W, C];
-  return { layer: new Conv2d(filter, options), shape };
 }
 
 /** Whether the algorithm asked for can compute the shape. */

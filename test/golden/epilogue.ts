@@ -1,4 +1,4 @@
-import type { Activation } from '../../lib/types.js';
+import type { Activation } from 'gemmconv';
 
 /** What follows the sum, rounded to float32 at every operation: bias, residual, activation. */
 export function finish32(

@@ -1,4 +1,4 @@
-import type { Activation, FilterLayout, Layout, Tensor } from '../../lib/types.js';
+import type { Activation, FilterLayout, Layout, Tensor } from 'gemmconv';
 
 /** A convolution in the plain terms of its definition. What is left out is 1, 0 or none. */
 export interface GoldenProblem {

@@ -1,5 +1,7 @@
 import type { Result } from './contest.js';
 import type { Driver } from './drivers/driver.js';
+import { formatGflops, formatMs, formatPercent, formatTimes } from './format.js';
+import { leads } from './leads.js';
 import type { Machine } from './machine.js';
 
 const LAYER_WIDTH = 28;
@@ -8,7 +10,7 @@ export function machineLines(machine: Machine, drivers: readonly Driver[]): stri
   const { cpu, cores, isa, peakGflops, memoryBytes, platform, node, gemmconv } = machine;
   const peak =
     peakGflops === undefined
-      ? 'peak unknown (build/gemm_bench is not built)'
+      ? 'FMA peak unknown (`npm run bench` in the repository measures it)'
       : `FMA peak ${peakGflops.toFixed(1)} GFLOP/s a thread, measured`;
   const versions = drivers.flatMap(({ version }) => version ?? []);
   const peers = [...new Set(versions)].join(', ') || 'no peers (npm run bench:peers installs them)';
@@ -27,7 +29,7 @@ export function detailLines(results: readonly Result[], peakGflops: number | und
     result.driver,
     formatMs(result.msMin),
     formatMs(result.msMedian),
-    result.gflops.toFixed(result.gflops < 10 ? 2 : 1),
+    formatGflops(result.gflops),
     formatPercent(result, peakGflops),
     naive === undefined ? '' : formatTimes(naive.msMin / result.msMin),
     result.error.toExponential(1),
@@ -47,7 +49,7 @@ export class Grid {
   /** @param best the driver whose GFLOP/s, speed-up and error the last columns give. */
   constructor(drivers: readonly string[], best: string, peakGflops: number | undefined) {
     this.#drivers = drivers;
-    this.#widths = drivers.map(({ length }) => Math.max(length, '0.123   45%'.length) + 2);
+    this.#widths = drivers.map(({ length }) => Math.max(length, '0.000123   45%'.length) + 2);
     this.#best = best;
     this.#peakGflops = peakGflops;
   }
@@ -80,38 +82,8 @@ export class Grid {
 
 /** How far ahead `best` is of each other driver, over the layers that both did. */
 export function geomeanLines(results: readonly Result[], best: string): string[] {
-  const own = new Map<string, Result>();
-  for (const result of results) if (result.driver === best) own.set(result.layer, result);
-  const ratios = new Map<string, number[]>();
-  for (const { layer, driver, msMin } of results) {
-    const ours = own.get(layer);
-    if (driver === best || ours === undefined) continue;
-    ratios.set(driver, [...(ratios.get(driver) ?? []), msMin / ours.msMin]);
-  }
-  return [...ratios].map(([driver, times]) => {
-    const layers = `geomean of ${times.length} layer${times.length === 1 ? '' : 's'}`;
-    return `${best} is ${formatTimes(geomean(times))} as fast as ${driver} (${layers})`;
+  return leads(results, best).map(({ driver, times, layers }) => {
+    const mean = `geomean of ${layers} layer${layers === 1 ? '' : 's'}`;
+    return `${best} is ${formatTimes(times)} as fast as ${driver} (${mean})`;
   });
-}
-
-function geomean(values: readonly number[]): number {
-  return Math.exp(values.reduce((sum, value) => sum + Math.log(value), 0) / values.length);
-}
-
-/** Three significant digits. */
-export function formatMs(ms: number): string {
-  if (ms >= 100) return ms.toFixed(0);
-  if (ms >= 10) return ms.toFixed(1);
-  return ms >= 1 ? ms.toFixed(2) : ms.toFixed(3);
-}
-
-export function formatTimes(ratio: number): string {
-  return `${ratio >= 100 ? ratio.toFixed(0) : ratio.toFixed(ratio < 10 ? 2 : 1)}×`;
-}
-
-/** Of what the threads it may use could do. */
-export function formatPercent({ gflops, threads }: Result, peakGflops: number | undefined): string {
-  if (peakGflops === undefined) return '-';
-  const percent = (100 * gflops) / (peakGflops * threads);
-  return `${percent.toFixed(percent < 9.5 ? 1 : 0)}%`;
 }

@@ -1,0 +1,40 @@
+import { parseArgs } from 'node:util';
+
+/** A wrong command line; its message is for the user. */
+export class UsageError extends Error {}
+
+/** `parseArgs` whose errors are the user's, with a hint. */
+export const parseCommandLine: typeof parseArgs = (config) => {
+  try {
+    return parseArgs(config);
+  } catch (error) {
+    const { message } = error as Error;
+    const [, typed] = /^Unknown option '--([\w-]+)/.exec(message) ?? [];
+    if (typed === undefined) throw new UsageError(message);
+    const meant = closest(typed, Object.keys(config?.options ?? {}));
+    const hint = meant === undefined ? '' : `: did you mean --${meant}?`;
+    throw new UsageError(`Unknown option --${typed}${hint}`);
+  }
+};
+
+/** The one of `names` that differs least from what was typed, if it may have been meant. */
+export function closest(typed: string, names: readonly string[]): string | undefined {
+  const distances = names.map((name) => ({ name, distance: editDistance(typed, name) }));
+  const [best] = distances.sort((a, b) => a.distance - b.distance);
+  if (best === undefined || best.distance > typed.length / 2) return undefined;
+  return best.name;
+}
+
+/** Letters to insert, delete or replace (Levenshtein). */
+function editDistance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, j) => j);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j++) {
+      const replaced = (row[j - 1] as number) + (a[i - 1] === b[j - 1] ? 0 : 1);
+      next.push(Math.min(replaced, (row[j] as number) + 1, (next[j - 1] as number) + 1));
+    }
+    row = next;
+  }
+  return row[b.length] as number;
+}
