@@ -24,6 +24,7 @@ const paths = packed.files.map(({ path }) => path);
 const KINDS: Readonly<Record<string, RegExp>> = {
   'what npm wants': /^(package\.json|README\.md|LICENSE|CHANGELOG\.md)$/,
   'the library': /^dist\/[\w-]+\.(js|d\.ts)$/,
+  'the command': /^dist\/(bench|test)\/[\w/-]+\.js$/,
   'for debuggers': /^(dist\/[\w-]+\.js\.map|lib\/[\w-]+\.ts)$/,
   'the boundary, which dist/*.d.ts refer to': /^binding\.d\.ts$/,
   'for those who compile': /^(CMakeLists\.txt|compile\.mjs|native\/(kernel\/)?\w+\.(cc|h|map))$/,
@@ -45,9 +46,12 @@ test('every source has been compiled, and nothing is left of others', () => {
   const stems = (pattern: RegExp) => paths.map((path) => pattern.exec(path)?.[1]).filter(Boolean);
   const sources = stems(/^lib\/(.+)\.ts$/);
   expect(sources).toContain('index');
-  for (const built of [/^dist\/(.+)\.js$/, /^dist\/(.+)\.d\.ts$/, /^dist\/(.+)\.js\.map$/]) {
+  for (const built of [/^dist\/([\w-]+)\.js$/, /^dist\/(.+)\.d\.ts$/, /^dist\/(.+)\.js\.map$/]) {
     expect(stems(built).sort()).toEqual([...sources].sort());
   }
+  const commands = stems(/^dist\/((?:bench|test)\/.+)\.js$/);
+  expect(commands).toContain('bench/cli/main');
+  expect(commands.filter((stem) => !existsSync(join(root, `${stem}.ts`)))).toEqual([]);
 });
 
 test('everything that CMake is told to compile is there', () => {
