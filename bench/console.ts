@@ -13,7 +13,7 @@ export function machineLines(machine: Machine, drivers: readonly Driver[]): stri
       ? 'FMA peak unknown (`npm run bench` in the repository measures it)'
       : `FMA peak ${peakGflops.toFixed(1)} GFLOP/s a thread, measured`;
   const versions = drivers.flatMap(({ version }) => version ?? []);
-  const peers = [...new Set(versions)].join(', ') || 'no peers (npm run bench:peers installs them)';
+  const peers = [...new Set(versions)].join(', ') || 'no peers installed';
   return [
     `${cpu}, ${cores} cores, ${(memoryBytes / 2 ** 30).toFixed(0)} GiB, ${platform}`,
     `ISA ${isa}, ${peak}`,

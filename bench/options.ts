@@ -1,3 +1,5 @@
+import { accessSync, constants } from 'node:fs';
+import { dirname, resolve } from 'node:path';
 import { info } from 'gemmconv';
 import { type BenchLayer, LAYERS, SEED } from './layers.js';
 import { GRAMMAR, parseNotation } from './notation.js';
@@ -84,7 +86,9 @@ export function readOptions(args: readonly string[], program: Program): Options 
   const otherwise = subject === 'ladder' ? LADDER_LAYERS : program.layers;
   const isSerial = subject !== 'drivers' && subject !== 'ladder';
   return {
-    ...{ subject, json, report, quick: quick ?? false },
+    ...{ subject, quick: quick ?? false },
+    json: writable(json),
+    report: writable(report),
     command: [program.name, ...args.map(quotedForShell)].join(' '),
     isa: readIsa(isa),
     layers: chooseLayers(layers, positionals, otherwise),
@@ -132,6 +136,17 @@ function chooseLayers(
     }
   }
   return [...all.filter(({ name }) => parts.some((part) => name.includes(part))), ...own];
+}
+
+/** Better told now than after the minutes that measuring takes. */
+function writable(file: string | undefined): string | undefined {
+  if (file === undefined) return undefined;
+  try {
+    accessSync(dirname(resolve(file)), constants.W_OK);
+    return file;
+  } catch (error) {
+    throw new UsageError(`'${file}' cannot be written: ${(error as Error).message}`);
+  }
 }
 
 function quotedForShell(word: string): string {

@@ -99,19 +99,19 @@ async function runLadder(options: Options): Promise<void> {
 /** The seed table, then the grid of all other layers, then how far ahead we are. */
 async function runDrivers(options: Options): Promise<void> {
   const { effort, jsMaxMacs, wasmMaxMacs } = options.quick ? QUICK : FULL;
-  const drivers = await makeDrivers(options.threads, jsMaxMacs, wasmMaxMacs);
   const machine = describeMachine();
   const { peakGflops } = machine;
   const best = `native ${options.threads}t`;
   const scaled = options.report === undefined ? [] : scalingLayers(options.layers);
   const progress = new Progress(scaled.length + options.layers.length);
+  const scaling = await measureScaling(scaled, options.threads, effort, progress);
+  const drivers = await makeDrivers(options.threads, jsMaxMacs, wasmMaxMacs);
   const names = drivers.map(({ name }) => name);
   const grid = new Grid(names, best, peakGflops);
   const results: Result[] = [];
   const print = (lines: readonly string[]) => progress.print(lines.join('\n'));
 
   print([...machineLines(machine, drivers), '']);
-  const scaling = await measureScaling(scaled, options.threads, effort, progress);
   let hasHeader = false;
   for (const layer of options.layers) {
     progress.step(layer.name);
@@ -140,7 +140,7 @@ async function runDrivers(options: Options): Promise<void> {
   }
 }
 
-/** This library alone, before any peer has threads that spin. */
+/** This library alone, before any peer is loaded and has threads of its own. */
 async function measureScaling(
   layers: readonly BenchLayer[],
   threads: number,

@@ -62,6 +62,7 @@ describe('the command', () => {
     [['bench', '--isa', 'mmx'], /--isa takes one of/],
     [['bench', '--fresh', '--ladder'], /one at a time/],
     [['bench', '--fresh', '--report', 'x.html'], /--report does not go with --fresh/],
+    [['bench', '--json', 'no/such/folder/x.json'], /'no\/such\/folder\/x.json' cannot be written/],
     [['bench', '1x8x8 -> 1 nhwc'], /in nchw/],
   ])('%j is a wrong command line', (args, expected) => {
     const { status, stdout, stderr } = gemmconv(...args);
