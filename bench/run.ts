@@ -96,7 +96,7 @@ async function runLadder(options: Options): Promise<void> {
   }
 }
 
-/** The seed table, then the grid of all other layers, then how far ahead we are. */
+/** The seed table, or that of a lone layer; the grid of all others; then how far ahead we are. */
 async function runDrivers(options: Options): Promise<void> {
   const { effort, jsMaxMacs, wasmMaxMacs } = options.quick ? QUICK : FULL;
   const machine = describeMachine();
@@ -117,7 +117,7 @@ async function runDrivers(options: Options): Promise<void> {
     progress.step(layer.name);
     const row = await contest(layer, drivers, effort);
     results.push(...row);
-    if (layer === SEED) {
+    if (layer === SEED || options.layers.length === 1) {
       print([layer.name, ...detailLines(row, peakGflops), '']);
       continue;
     }

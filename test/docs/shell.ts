@@ -2,6 +2,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type ParseArgsConfig, parseArgs } from 'node:util';
 import { LAYERS, SEED } from '../../bench/layers.js';
+import { parseNotation } from '../../bench/notation.js';
 import { root } from './markdown.js';
 
 /** What the test does with one line of a shell block. */
@@ -82,9 +83,11 @@ const BENCH_OPTIONS: ParseArgsConfig['options'] = Object.fromEntries(
 );
 
 function checkBenchArguments(args: readonly string[]): void {
-  const { values } = parseArgs({ args: [...args], options: BENCH_OPTIONS });
+  const command = { args: [...args], options: BENCH_OPTIONS, allowPositionals: true };
+  const { values, positionals } = parseArgs(command);
+  for (const text of positionals) parseNotation(text);
   const { layers = '', isa = 'baseline' } = values as Readonly<Record<string, string>>;
-  for (const part of layers.split(',')) {
+  for (const part of layers === 'all' ? [] : layers.split(',')) {
     if ([SEED, ...LAYERS].some(({ name }) => name.includes(part))) continue;
     throw new Error(`No layer's name contains '${part}'`);
   }
@@ -100,7 +103,10 @@ function judgeTest(pattern: string): Verdict {
 function judgeCli(args: readonly string[]): Verdict {
   const script = bin?.gemmconv;
   if (script === undefined) throw new Error('package.json has no command gemmconv');
-  if (args[0] === 'bench') return { checked: 'takes long' };
+  if (args[0] === 'bench') {
+    checkBenchArguments(args.slice(1));
+    return { checked: 'takes long; its options exist' };
+  }
   return { run: [process.execPath, join(root, script), ...args] };
 }
 
