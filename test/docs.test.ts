@@ -226,6 +226,7 @@ describe('what is checked', () => {
     expect(judge('npm run bench -- --quick --layers seed,r50')).toHaveProperty('checked');
     expect(judge('GEMMCONV_ISA=avx2 npm test')).toHaveProperty('notRun');
     expect(() => judge('npm run bench -- --quicker')).toThrow('--quicker');
+    expect(() => judge('npx gemmconv bench --quicker')).toThrow('--quicker');
     expect(() => judge('npm run bench -- --layers no-such')).toThrow('no-such');
     expect(() => judge('npm run bench -- --isa sse9')).toThrow('sse9');
     expect(() => judge('npm run no-such')).toThrow('no-such');
