@@ -79,9 +79,10 @@ Schedule::Claim Schedule::claim_from(Queue& queue) {
     remove(*job);
     return {nullptr, 0};
   }
-  // In this order: whoever finds the tasks gone and no helper may free the job.
+  // In this order, for other threads, too: whoever finds the tasks gone and no helper may free the
+  // job.
   job->helpers.fetch_add(1, std::memory_order_relaxed);
-  const std::ptrdiff_t task = job->next_task.fetch_add(1, std::memory_order_relaxed);
+  const std::ptrdiff_t task = job->next_task.fetch_add(1, std::memory_order_release);
   if (--job->open_seats == 0 || task + 1 >= job->tasks) remove(*job);
   return {job, task};
 }

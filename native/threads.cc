@@ -281,7 +281,8 @@ void ThreadPool::work_on(Worker& self, Schedule::Claim claim) noexcept {
       job.run_task(job, task, scratch);
       if (interruptions.any()) pause_task();
     }
-    task = job.next_task.fetch_add(1, std::memory_order_relaxed);
+    // With the release in Schedule::claim_from: who finds no task left knows of all helpers.
+    task = job.next_task.fetch_add(1, std::memory_order_acquire);
   }
   measure(self);
   leave(job);
