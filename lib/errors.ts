@@ -1,3 +1,5 @@
+import { lengthOf, typedArrayName } from './intrinsics.js';
+
 /**
  * Every error a caller can provoke has one shape: `Expected <what> for <argument>, received
  * <value>`, and one of Node's codes.
@@ -107,8 +109,8 @@ function showObject(value: object, element: (value: unknown) => string): string 
   const name: unknown = value.constructor?.name;
   const named = typeof name === 'string' && name !== '' && name !== 'Object';
   if (!named) return 'an object';
-  if (ArrayBuffer.isView(value) && 'length' in value) {
-    return `${clip(name)}(${showPrimitive(value.length)})`;
+  if (typedArrayName(value) !== undefined) {
+    return `${clip(name)}(${lengthOf(value as ArrayBufferView)})`;
   }
   return `an instance of ${clip(name)}`;
 }

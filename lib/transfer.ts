@@ -6,7 +6,7 @@
  */
 import { types } from 'node:util';
 import { invalidValue } from './errors.js';
-import { bufferOf, byteOffsetOf, lengthOf } from './tensor.js';
+import { bufferOf, byteOffsetOf, lengthOf } from './intrinsics.js';
 
 /** The tensors of a call that may be given away: bits of a number, from the lowest on. */
 export const TRANSFERABLES = ['input', 'add', 'out'] as const;

@@ -41,6 +41,12 @@ function revoked(target: object): unknown {
   return proxy;
 }
 
+class Liar extends Float32Array {
+  override get length(): number {
+    return 4;
+  }
+}
+
 function throwing(): never {
   throw new Error('must not escape');
 }
@@ -75,6 +81,7 @@ describe('show', () => {
     ['a long array', Array(1e6).fill(7), '[7, 7, 7, 7, 7, 7, 7, 7, … 999992 more]'],
     ['a huge sparse array', Array(2 ** 32 - 1).fill(1, 0, 8), /4294967287 more/.source],
     ['a typed array', new Float64Array(3), 'Float64Array(3)'],
+    ['a typed array that lies', new Liar(3), 'Liar(3)'],
     ['a DataView', new DataView(new ArrayBuffer(1)), 'an instance of DataView'],
     ['a revoked proxy', revoked({}), 'an object'],
     ['a revoked array', revoked([]), 'an object'],
