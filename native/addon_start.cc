@@ -179,6 +179,7 @@ Napi::Value pack_async(const Napi::CallbackInfo& info) {
     call->filter = floats_of(info[1]).data;
     call->bias = floats_of(info[2]).data;
     call->packed = packed_of(info[3]);
+    prefer_huge_pages(call->packed, packed_bytes(*call->plan));  // as pack_filter
     call->estimated_ns = pack_ns(*call->plan);
     async.add(call.get());
     call.release()->start(nullptr);
