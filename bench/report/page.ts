@@ -7,7 +7,7 @@ import { errors } from './errors.js';
 import { type Content, Markup, markup } from './markup.js';
 import { rooflines } from './roofline.js';
 import { scaling } from './scaling.js';
-import { legend, ownDrivers, seriesOf } from './series.js';
+import { legend, meaningOf, ownDrivers, seriesOf } from './series.js';
 import { STYLE } from './style.js';
 import { driverTable } from './table.js';
 
@@ -31,7 +31,7 @@ export function page(data: ReportData): string {
     .filter(({ driver }) => !ownDrivers(drivers).includes(driver))
     .map(
       ({ driver, times, layers }) =>
-        markup`<li class="${seriesOf(driver)}"><strong>${formatTimes(times)}</strong> as fast as ${driver}, ${layers} layer${layers === 1 ? '' : 's'}</li>`,
+        markup`<li class="${seriesOf(driver)}"><strong>${formatTimes(times)}</strong> as fast as ${meaningOf(driver)} (${layers} layer${layers === 1 ? '' : 's'})</li>`,
     );
   return markup`<!doctype html>
 <html lang="en">
@@ -46,7 +46,7 @@ export function page(data: ReportData): string {
 <h1>gemmconv, measured</h1>
 <p class="machine">${machineLine(machine)}</p>
 <ul class="lead">${lead}</ul>
-<p class="machine">${ownBest(data)} against each, geometric mean of the layers that both did.</p>
+<p class="machine">${meaningOf(ownBest(data))}, against each: geometric means over the layers that both did.</p>
 <nav aria-label="Sections">${links}</nav>
 </header>
 <main>

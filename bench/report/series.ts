@@ -18,7 +18,8 @@ export function legend(drivers: readonly string[]): Markup {
   return markup`<ul class="legend">${entries}</ul>`;
 }
 
-function meaningOf(driver: string): string {
+/** What it is, in words. */
+export function meaningOf(driver: string): string {
   const [, name, threads] = /^(native|ort) (\d+)t$/.exec(driver) ?? [];
   if (name === undefined) return driver;
   const on = threads === '1' ? 'one thread' : `${threads} threads`;

@@ -70,7 +70,6 @@ i, b { background: var(--c, var(--other)); }
 .bars thead th { font-size: .72rem; }
 .bars thead .axis { position: relative; height: 1.1rem; text-align: left; }
 .axis span { position: absolute; bottom: 0; transform: translateX(-50%); }
-.axis span:first-child { transform: none; }
 .bars tbody td:nth-child(2) {
   padding: 0; vertical-align: middle; border-right: 1px solid var(--line);
   background: repeating-linear-gradient(to right, var(--line) 0 1px, transparent 1px calc(100% / var(--decades)));
@@ -79,8 +78,7 @@ figure { margin: 1.2rem 0 1.6rem; }
 figcaption { max-width: 48rem; margin-bottom: .4rem; }
 svg { display: block; width: 100%; height: auto; overflow: visible; }
 svg text { font-size: 12px; fill: var(--quiet); font-variant-numeric: tabular-nums; }
-svg .label { font-size: 11.5px; fill: var(--ink); } svg .small { font-size: 10px; }
-svg .roofname { fill: var(--ink); font-size: 11.5px; }
+svg .label, svg .roofname { font-size: 11.5px; fill: var(--ink); paint-order: stroke; stroke: var(--ground); stroke-width: 3px; stroke-linejoin: round; } svg .small { font-size: 10px; }
 .grid { stroke: var(--line); stroke-width: 1; fill: none; }
 .roof { stroke: var(--ink); stroke-width: 1.6; fill: none; }
 .dot { fill: var(--native-all); fill-opacity: .8; stroke: var(--ground); stroke-width: .8; }
@@ -89,7 +87,7 @@ svg .roofname { fill: var(--ink); font-size: 11.5px; }
 .point { fill: var(--c, var(--other)); fill-opacity: .85; stroke: var(--ground); stroke-width: .7; }
 .line { stroke: var(--native-all); stroke-width: 1.4; stroke-opacity: .7; fill: none; }
 .ideal { stroke: var(--quiet); stroke-dasharray: 5 4; stroke-width: 1.2; fill: none; }
-text.ideal { stroke: none; fill: var(--quiet); }
+svg text.ideal { stroke: var(--ground); stroke-dasharray: none; fill: var(--quiet); }
 .leader { stroke: var(--quiet); stroke-width: .8; fill: none; }
 .bound { stroke: var(--ink); stroke-width: 2.2; fill: none; }
 .narrow { display: none; }
@@ -102,8 +100,8 @@ footer { padding-bottom: 4rem; }
   header { padding-top: 1.8rem; }
   main, header, footer { padding-inline: 1rem; }
   section { margin-top: 2.6rem; }
-  .drivers { font-size: .78rem; } .drivers th, .drivers td { padding: .4rem .22rem; }
-  .drivers thead th { font-size: .74rem; white-space: normal; } .drivers th:first-child { white-space: normal; }
+  .drivers { font-size: .74rem; } .drivers th, .drivers td { padding: .4rem .2rem; }
+  .drivers thead th { font-size: .7rem; white-space: normal; }
   .lead { grid-template-columns: 1fr 1fr; }
   .bars { font-size: .74rem; } .bars thead th:first-child { width: 7.1rem; }
 }
@@ -121,10 +119,11 @@ ${LIGHT}
   header { padding-top: 0; }
   section { margin-top: 1.6rem; }
   h2, caption, figcaption { break-after: avoid; }
-  figure, .drivers, .lead { break-inside: avoid; }
+  figcaption { break-inside: avoid; }
+  figure, .drivers, .lead, .legend { break-inside: avoid; }
   .long figure { break-inside: auto; }
   .networks { columns: 2; column-gap: 1.6rem; }
-  .bars { font-size: .7rem; } .bars thead th { font-size: .62rem; }
+  .bars { break-inside: auto; font-size: .7rem; } .bars thead th { font-size: .62rem; }
   .wide { display: block; } .narrow { display: none; } .second { display: revert; }
 }
 `;
