@@ -5,9 +5,7 @@
 #include <cstdint>
 #include <new>
 
-#if defined(__linux__)
-#include <sys/mman.h>
-#endif
+#include "system.h"
 
 namespace gemmconv {
 namespace {
@@ -20,17 +18,12 @@ std::align_val_t alignment_for(std::size_t bytes) {
 
 }  // namespace
 
-#if defined(__linux__)
 void prefer_huge_pages(void* data, std::size_t bytes) {
   const auto begin = reinterpret_cast<std::uintptr_t>(data);
   const std::uintptr_t first = (begin + kHugePage - 1) / kHugePage * kHugePage;
   const std::uintptr_t last = (begin + bytes) / kHugePage * kHugePage;
-  // Advice: where it is refused the pages are small ones.
-  if (first < last) madvise(reinterpret_cast<void*>(first), last - first, MADV_HUGEPAGE);
+  if (first < last) system::advise_huge_pages(reinterpret_cast<void*>(first), last - first);
 }
-#else
-void prefer_huge_pages(void*, std::size_t) {}
-#endif
 
 Buffer::Buffer(std::size_t bytes) {
   if (bytes == 0) return;

@@ -1,11 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "threads.h"
 
-#include <pthread.h>
-#include <sys/resource.h>
-
 #include <algorithm>
-#include <csignal>
 #include <new>
 #include <system_error>
 #include <thread>
@@ -14,6 +10,7 @@
 #include "buffer.h"
 #include "cpu.h"
 #include "slice.h"
+#include "system.h"
 
 namespace gemmconv {
 namespace {
@@ -28,25 +25,6 @@ constexpr int kLockSpins = 200;
 // How long the caller of `run` spins for a helper's last task before it offers its core.
 constexpr int kJoinSpins = 4096;
 
-// How far workers stand behind the process's own threads. With the event loop on one of the cores
-// that they use, at 0 it often waits for a time slice of theirs (32 pending 64@56: 99 % of its
-// delays under 5.0 ms; at 2, 4.2 ms, at 5, 3.5 ms); at 5 it comes for every single result of small
-// calls, and these lose a quarter of their rate.
-constexpr int kNiceness = 3;
-
-// The name is for `top -H`, debuggers and profilers.
-#if defined(__linux__)
-void introduce_this_thread() {
-  pthread_setname_np(pthread_self(), "gemmconv");
-  const id_t self = 0;  // on Linux a thread, not its process
-  setpriority(PRIO_PROCESS, self, getpriority(PRIO_PROCESS, self) + kNiceness);
-}
-#elif defined(__APPLE__)
-void introduce_this_thread() { pthread_setname_np("gemmconv"); }
-#else
-void introduce_this_thread() {}
-#endif
-
 #if defined(__x86_64__)
 void relax() { __builtin_ia32_pause(); }
 #elif defined(__aarch64__)
@@ -54,23 +32,6 @@ void relax() { asm volatile("yield"); }
 #else
 void relax() {}
 #endif
-
-// Signals belong to the threads that Node knows of; a fault's own handler must see it.
-class SignalsBlocked {
- public:
-  SignalsBlocked() {
-    sigset_t all;
-    sigfillset(&all);
-    for (const int fault : {SIGSEGV, SIGBUS, SIGFPE, SIGILL}) sigdelset(&all, fault);
-    pthread_sigmask(SIG_SETMASK, &all, &before_);
-  }
-  ~SignalsBlocked() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
-  SignalsBlocked(const SignalsBlocked&) = delete;
-  SignalsBlocked& operator=(const SignalsBlocked&) = delete;
-
- private:
-  sigset_t before_;
-};
 
 }  // namespace
 
@@ -110,7 +71,9 @@ thread_local ThreadPool::Worker* ThreadPool::Worker::current = nullptr;
 ThreadPool::ThreadPool()
     : most_spinning_(usable_cores() - 1),
       threads_(usable_cores()),
-      schedule_(interruptions.waiting) {}
+      schedule_(interruptions.waiting) {
+  system::stay_loaded();
+}
 
 ThreadPool& ThreadPool::process() {
   static ThreadPool* pool = new ThreadPool;
@@ -133,10 +96,9 @@ void ThreadPool::set_threads(int threads) {
 
 bool ThreadPool::ensure_workers(int wanted) noexcept {
   if (workers_ >= std::min(wanted, threads())) return true;
-  const SignalsBlocked blocked;
   try {
     while (workers_ < std::min(wanted, threads())) {
-      std::thread([this, id = workers_] { work(id); }).detach();
+      system::start_thread([this, id = workers_] { work(id); });
       ++workers_;
     }
   } catch (const std::system_error&) {
@@ -336,7 +298,6 @@ void ThreadPool::rest(Worker& self, Lock& lock) noexcept {
 }
 
 void ThreadPool::work(int id) noexcept {
-  introduce_this_thread();
   Worker self{id};
   Worker::current = &self;
   Lock lock = acquire();

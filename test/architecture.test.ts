@@ -131,6 +131,16 @@ describe.skipIf(nativeFiles.length === 0)('native: who may include whom', () => 
     }
   });
 
+  test('files named after it alone know of the operating system', () => {
+    const headers = /^(windows|delayimp|unistd|pthread|sched|signal|dlfcn|sys\/.*)\.h$/;
+    const macros = /\b(__linux__|__APPLE__|_WIN32|_MSC_VER|__unix__)\b/;
+    const knowing = nativeFiles.filter(
+      (path) => macros.test(read(path)) || includesOf(path).some((name) => headers.test(name)),
+    );
+    expect(knowing).not.toEqual([]);
+    for (const path of knowing) expect(path).toMatch(/^native\/(system|addon)_[a-z]+\.cc$/);
+  });
+
   test('gemm and kernels do not know that they compute a convolution', () => {
     for (const path of ['native/gemm.cc', 'native/gemm.h', ...filesIn('native/kernel', /./)]) {
       expect(includesOf(path), path).not.toContain('conv2d.h');
