@@ -1,11 +1,13 @@
 import { defineConfig } from 'vitest/config';
+import { PATIENCE } from './test/patience.js';
 
 export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
     // The addon owns threads: a process a file keeps one file's pool and settings from another's.
     pool: 'forks',
-    testTimeout: 60_000,
+    testTimeout: 60_000 * PATIENCE,
+    hookTimeout: 60_000 * PATIENCE,
     reporters: ['default', './test/closing-line.ts'],
   },
 });

@@ -1,5 +1,6 @@
 import { type SpawnSyncReturns, spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
+import { PATIENCE } from './patience.js';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 
@@ -19,7 +20,7 @@ export function inChild(
   directory = root,
 ): SpawnSyncReturns<string> {
   return spawnSync(process.execPath, fromInput(), {
-    ...{ cwd: directory, encoding: 'utf8', timeout: 60_000, input: script },
+    ...{ cwd: directory, encoding: 'utf8', timeout: 60_000 * PATIENCE, input: script },
     env: { ...process.env, NODE_OPTIONS: '', ...environment },
   });
 }

@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Block, blocksOf, markdownFiles, readMarkdown, root } from './docs/markdown.js';
 import { expectedOutputOf, matchesOutput, moduleOf, outputsOf } from './docs/module.js';
 import { commandsOf, judge } from './docs/shell.js';
+import { PATIENCE } from './patience.js';
 
 /** Inside the package, so that `gemmconv` is the package itself; kept, to look at what failed. */
 const directory = join(root, 'build', 'docs');
@@ -103,7 +104,7 @@ function pathOf(name: string, extension: string): string {
 /** What a script prints, if it runs without a word of complaint. */
 function outputOf(script: string, ...args: string[]): string {
   const { status, stdout, stderr } = spawnSync(process.execPath, [script, ...args], {
-    ...{ cwd: directory, encoding: 'utf8', timeout: 60_000 },
+    ...{ cwd: directory, encoding: 'utf8', timeout: 60_000 * PATIENCE },
     env: { ...process.env, NODE_OPTIONS: '' },
   });
   expect(stderr, script).toBe('');
@@ -149,7 +150,10 @@ describe('shell', () => {
     else {
       const [program = '', ...args] = verdict.run;
       test(title, () => {
-        const { status, stderr } = spawnSync(program, args, { encoding: 'utf8', timeout: 60_000 });
+        const { status, stderr } = spawnSync(program, args, {
+          encoding: 'utf8',
+          timeout: 60_000 * PATIENCE,
+        });
         expect(stderr).toBe('');
         expect(status).toBe(0);
       });

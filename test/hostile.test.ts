@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
+import { PATIENCE } from './patience.js';
 
 // Generated cases, each decided by its seed; a process of its own for what may crash or hang.
 //   GEMMCONV_HOSTILE=50 npx vitest run test/hostile    50 times as many
@@ -26,7 +27,7 @@ function run(program: string, ...numbers: number[]): Promise<Ended> {
   );
   const child = spawn(process.execPath, ['--expose-gc', script, ...numbers.map(String)], {
     env: { ...process.env, NODE_OPTIONS: '' },
-    timeout: 110_000, // a hang
+    timeout: 110_000 * PATIENCE, // a hang
   });
   const text = { stdout: '', stderr: '' };
   for (const name of ['stdout', 'stderr'] as const) {
@@ -41,18 +42,22 @@ function run(program: string, ...numbers: number[]): Promise<Ended> {
 }
 
 describe('calls whose memory, signal and layer are taken away, at every moment', () => {
-  test.each(CALLERS)(`${CALLS_A_PROCESS} from seed %d`, { timeout: 120_000 }, async (seed) => {
-    const { status, signal, stdout, stderr } = await run('calls', seed, CALLS_A_PROCESS);
-    expect(stdout).toBe('');
-    // The last seeds announced are those that crashed or hang.
-    expect({ status, signal }, stderr.slice(-1000)).toEqual({ status: 0, signal: null });
-  });
+  test.each(CALLERS)(
+    `${CALLS_A_PROCESS} from seed %d`,
+    { timeout: 120_000 * PATIENCE },
+    async (seed) => {
+      const { status, signal, stdout, stderr } = await run('calls', seed, CALLS_A_PROCESS);
+      expect(stdout).toBe('');
+      // The last seeds announced are those that crashed or hang.
+      expect({ status, signal }, stderr.slice(-1000)).toEqual({ status: 0, signal: null });
+    },
+  );
 });
 
 describe('worker threads that start, end and die with calls in flight', () => {
   const STATUS: Readonly<Record<string, number>> = { finish: 0, exit: 7, throw: 1 };
 
-  test.concurrent.each(LIVES)('seed %d', { timeout: 120_000 }, async (seed) => {
+  test.concurrent.each(LIVES)('seed %d', { timeout: 120_000 * PATIENCE }, async (seed) => {
     const { status, signal, stdout, stderr } = await run('lifetimes', seed);
     const [end = '', ...rest] = stdout.trim().split('\n');
     expect(rest).toEqual([]);
