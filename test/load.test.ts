@@ -211,7 +211,7 @@ describe.skipIf(platform !== 'linux')('an addon does not load, on Linux', () => 
   });
 
   // All but the shortest of these kill a process that hands them to dlopen.
-  test.each([1, 10, 63, 64, 65, 1000, 4096, 100_000, 1_000_000, addon.length - 1])(
+  test.each([1, 10, 63, 64, 65, 1000, 4096, 100_000, addon.length >> 1, addon.length - 1])(
     'cut short to %d bytes',
     (length) => {
       put(PREBUILT, addon.subarray(0, length));
