@@ -20,6 +20,7 @@ list(TRANSFORM libraries PREPEND "-B")
 list(JOIN includes " " CMAKE_CXX_FLAGS_INIT)
 string(PREPEND CMAKE_CXX_FLAGS_INIT "-nostdinc ")
 list(JOIN libraries " " link)
+string(APPEND link " -static-libstdc++ -static-libgcc") # there are no shared ones
 set(CMAKE_MODULE_LINKER_FLAGS_INIT ${link})
 set(CMAKE_EXE_LINKER_FLAGS_INIT ${link})
 

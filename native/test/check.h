@@ -3,7 +3,6 @@
 #pragma once
 
 #include <cstdio>
-#include <source_location>
 #include <string>
 
 namespace gemmconv::test {
@@ -32,10 +31,10 @@ class Suite {
   }
 
   // Only the first failure of a test is told; the rest tend to follow from it.
-  void check(bool holds, const std::string& what,
-             std::source_location where = std::source_location::current()) {
+  // std::source_location is newer than the libstdc++ that prebuilt addons are made with.
+  void check(bool holds, const std::string& what, int line = __builtin_LINE()) {
     if (holds || !failure_.empty()) return;
-    failure_ = what + " (line " + std::to_string(where.line()) + ")";
+    failure_ = what + " (line " + std::to_string(line) + ")";
   }
 
   int failed() const { return failed_; }
