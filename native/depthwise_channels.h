@@ -17,13 +17,10 @@ struct DepthwiseChannels {
   const float* weights;     // taps × channels
   Patches patches;          // from the first channel on
   Destination destination;  // from the first filter on
+  bool is_streamed;         // through the caches, from memory to memory
 };
 
-// Floats of scratch that `depthwise` needs.
-std::ptrdiff_t depthwise_channels_scratch(const DepthwiseChannels& depthwise);
-
 // Computes a range of output rows of a range of channels, at least a vector of them.
-void depthwise_channels(const DepthwiseChannels& depthwise, Range channels, Range rows,
-                        float* scratch) noexcept;
+void depthwise_channels(const DepthwiseChannels& depthwise, Range channels, Range rows) noexcept;
 
 }  // namespace gemmconv

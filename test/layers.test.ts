@@ -2,6 +2,7 @@ import { expect, test } from 'vitest';
 import { placesOf } from '../bench/check.js';
 import { LAYERS, SEED } from '../bench/layers.js';
 import { makeWorkload, problemOf } from '../bench/workload.js';
+import { Conv2d } from '../lib/conv2d.js';
 import { info } from '../lib/settings.js';
 import { firstDifference } from './difference.js';
 import { outputSum } from './golden/conv2d.js';
@@ -30,5 +31,30 @@ test.runIf(hasFma(info().isa)).each([SEED, ...LAYERS])('$name', (layer) => {
     const floats = Float32Array.from(actual as number[]);
     const message = `${algorithm}, index into the places looked at`;
     expect(firstDifference(floats, Float32Array.from(expected)), message).toBeUndefined();
+  }
+});
+
+test('a batch larger than the caches has the bits of its images', () => {
+  const [channels, side] = [144, 56];
+  const shape = [1, side, side, channels];
+  const image = Float32Array.from({ length: side * side * channels }, (_, i) => Math.sin(i));
+  const filter = Float32Array.from({ length: channels * 9 }, (_, i) => Math.cos(i));
+  const { l2, l3 } = info().cacheBytes;
+  // No more than a small machine's memory has room for.
+  const bytes = Math.min(Math.max(l2, l3), 2 ** 28);
+  const batch = Math.ceil(bytes / image.byteLength);
+  const data = new Float32Array(batch * image.length);
+  for (let n = 0; n < batch; n++) data.set(image, n * image.length);
+  for (const stride of [1, 2]) {
+    const layer = new Conv2d(
+      { data: filter, shape: [channels, 1, 3, 3] },
+      { groups: channels, layout: 'nhwc', padding: 1, stride, algorithm: 'depthwise' },
+    );
+    const one = layer.runSync({ data: image, shape }).data;
+    const all = layer.runSync({ data, shape: [batch, side, side, channels] }).data;
+    for (let n = 0; n < batch; n++) {
+      const part = all.subarray(n * one.length, (n + 1) * one.length) as Float32Array;
+      expect(firstDifference(part, one as Float32Array), `image ${n}`).toBeUndefined();
+    }
   }
 });

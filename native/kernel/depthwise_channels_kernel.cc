@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
-// The depthwise microkernel with channels on the lanes, one source, compiled once per ISA: one
-// vector of channels of up to kRows × kPixels outputs. It walks the pixels of the image under the
-// tile, row by row: each is loaded once and goes to all outputs whose window holds it, because a
-// depthwise convolution that loads both operands of every multiply-add waits for loads. Each output
-// still meets its taps in order. Rows outside the image are not entered and columns are passed
-// over.
+// The depthwise microkernel with channels on the lanes, one source, compiled once per ISA: up to
+// kRows × kPixels outputs, one vector of channels after the other. It walks the pixels of the image
+// under the tile, row by row: each is loaded once and goes to all outputs whose window holds it,
+// because a depthwise convolution that loads both operands of every multiply-add waits for loads.
+// Each output still meets its taps in order. Rows outside the image are not entered and columns are
+// passed over.
 #include "epilogue.h"
 
 namespace gemmconv::GEMMCONV_ISA {
@@ -16,64 +16,83 @@ constexpr int kRows = GEMMCONV_REGISTERS >= 32 ? 2 : 1;
 constexpr int kPixels = GEMMCONV_REGISTERS >= 32 ? 8 : GEMMCONV_REGISTERS >= 16 ? 7 : 6;
 // SSE2 has no registers for the weights of a wider row.
 constexpr int kWidest = GEMMCONV_REGISTERS >= 16 ? 7 : 5;
+// A row of so many taps as 7×7 has is enough work for its loads, and for one function.
+constexpr int rows_of(int width) { return width < 7 ? kRows : 1; }
 constexpr int kLeastPixels = (kPixels + 1) / 2;  // even parts of more than kPixels are not smaller
 
-// The taps of one image row for output rows [kBegin, kEnd) of the tile. Outputs p with
-// 0 ≤ j - p·Step < KW have column j in their window.
-template <int KW, int Step, bool kInside, int kBegin, int kEnd, int R, int P>
-[[gnu::always_inline]] inline void taps_of_row(Vec (&acc)[R][P], std::ptrdiff_t i,
+// Makes the compiler forget how a pointer came about. Left alone, GCC precomputes the offset of
+// each column and keeps most of them on the stack.
+[[gnu::always_inline]] inline void forget(const float*& p) { asm("" : "+r"(p)); }
+
+// Keeps a load where it is. Left alone, GCC repeats it as an operand of each of up to three
+// multiply-adds.
+[[gnu::always_inline]] inline void keep_load() { asm volatile("" ::: "memory"); }
+
+// The taps of one row of the image for those output rows whose window holds it. Outputs p with
+// 0 ≤ j - p·Step < KW have column j in their window. The last rows ask for those of the next tile
+// below.
+template <int KW, int Step, bool kInside, bool kAsks, int I, int R, int P>
+[[gnu::always_inline]] inline void taps_of_row(Vec (&acc)[R][P], const float* x, const float* w,
                                                const DepthwiseChannelsTile& t) {
-  Vec w[R][KW];
+  constexpr auto sees = [](int r) { return I >= r * Step && I < r * Step + KW; };
+  const std::ptrdiff_t stride = t.tap_column_stride;
+  Vec wv[R][KW];
   GEMMCONV_UNROLL
-  for (int r = kBegin; r < kEnd; ++r) {
+  for (int r = 0; r < R; ++r) {
+    if (!sees(r)) continue;
     GEMMCONV_UNROLL
     for (int kw = 0; kw < KW; ++kw) {
-      w[r][kw] = load(t.w + ((i - r * Step) * KW + kw) * kLanes);
+      wv[r][kw] = load(w + ((I - r * Step) * KW + kw) * t.tap_stride);
     }
   }
-  const float* x = t.x + i * t.tap_row_stride;
   constexpr int kColumns = (P - 1) * Step + KW;
 #pragma GCC unroll 32
   for (int j = 0; j < kColumns; ++j) {
+    // Columns in threes: the addresses [x], [x + s] and [x + 2s] cost nothing.
+    if (j > 0 && j % 3 == 0) {
+      x += 3 * stride;
+      forget(x);
+    }
     if (!kInside && __builtin_expect(j < t.column_begin || j >= t.column_end, 0)) continue;
-    const Vec xv = load(x + j * t.tap_column_stride);
+    const Vec xv = load(x + j % 3 * stride);
+    if (kAsks && I >= KW - Step && j < P * Step) {
+      __builtin_prefetch(x + j % 3 * stride + R * Step * t.tap_row_stride, 0, 2);
+    }
+    keep_load();
     GEMMCONV_UNROLL
-    for (int r = kBegin; r < kEnd; ++r) {
+    for (int r = 0; r < R; ++r) {
+      if (!sees(r)) continue;
       GEMMCONV_UNROLL
       for (int p = 0; p < P; ++p) {
         const int kw = j - p * Step;
-        if (kw >= 0 && kw < KW) acc[r][p] += xv * w[r][kw];
+        if (kw >= 0 && kw < KW) acc[r][p] += xv * wv[r][kw];
       }
     }
   }
 }
 
-template <int KW, int Step, bool kInside, int kBegin, int kEnd, int R, int P>
-[[gnu::always_inline]] inline void taps(Vec (&acc)[R][P], std::ptrdiff_t first, std::ptrdiff_t last,
+// Rows from I on, one after the other without a loop: the compiler then knows where weights are,
+// and 3×3 is a tenth faster.
+template <int KW, int Step, bool kInside, bool kAsks, int I, int R, int P>
+[[gnu::always_inline]] inline void taps(Vec (&acc)[R][P], const float* x, const float* w,
                                         const DepthwiseChannelsTile& t) {
-  const std::ptrdiff_t end = last < t.row_end ? last : t.row_end;
-  for (std::ptrdiff_t i = first > t.row_begin ? first : t.row_begin; i < end; ++i) {
-    taps_of_row<KW, Step, kInside, kBegin, kEnd>(acc, i, t);
-  }
-}
-
-// A second row of outputs has its window Step image rows further down.
-template <int KW, int Step, bool kInside, int R, int P>
-[[gnu::always_inline]] inline void all_taps(Vec (&acc)[R][P], const DepthwiseChannelsTile& t) {
-  const std::ptrdiff_t second = t.rows == 1 || t.kernel_h < Step ? t.kernel_h : Step;
-  taps<KW, Step, kInside, 0, 1>(acc, 0, second, t);
-  if constexpr (R > 1) {
-    if (t.rows == 1) return;
-    taps<KW, Step, kInside, 0, 2>(acc, Step, t.kernel_h, t);
-    taps<KW, Step, kInside, 1, 2>(acc, t.kernel_h > Step ? t.kernel_h : Step, t.kernel_h + Step, t);
+  if constexpr (I < (R - 1) * Step + KW) {
+    if (I >= t.row_begin && I < t.row_end) {
+      taps_of_row<KW, Step, kInside, kAsks, I>(acc, x, w, t);
+    }
+    taps<KW, Step, kInside, kAsks, I + 1>(acc, x + t.tap_row_stride, w, t);
   }
 }
 
 // What a clamp alone cannot finish goes through memory: rare after a depthwise convolution, and in
 // registers it would double the code of every tile.
-template <int R, int P>
-[[gnu::always_inline]] inline void finish_rows(Vec (&acc)[R][P], const DepthwiseChannelsTile& t) {
+template <bool kAsks, int R, int P>
+[[gnu::always_inline]] inline void finish_rows(Vec (&acc)[R][P], std::ptrdiff_t channel,
+                                               const DepthwiseChannelsTile& t) {
   Output output = *t.output;
+  output.c += channel;
+  output.bias += channel;
+  if (output.add != nullptr) output.add += channel;
   const Vec bias = load(output.bias);
   if (is_clamp(output.epilogue) && output.add == nullptr) {
     const Vec min = broadcast(output.epilogue.min);
@@ -84,6 +103,9 @@ template <int R, int P>
       float* c = output.c + r * t.output_row_stride;
       GEMMCONV_UNROLL
       for (int p = 0; p < P; ++p) {
+        if (kAsks) {
+          __builtin_prefetch(c + p * output.row_stride + R * t.output_row_stride, 1, 2);
+        }
         store(c + p * output.row_stride, clamp(acc[r][p] + bias, min, max));
       }
     }
@@ -111,49 +133,73 @@ template <int R, int P>
   }
 }
 
+// Calls `compute` for each vector of the channels.
+template <typename Compute>
+[[gnu::always_inline]] inline void for_vectors(const DepthwiseChannelsTile& t, Compute compute) {
+  const std::ptrdiff_t last = t.channels - kLanes;
+  std::ptrdiff_t next = t.second;
+  for (std::ptrdiff_t channel = 0;; channel = next < last ? next : last, next += kLanes) {
+    compute(channel);
+    if (channel == last) return;
+  }
+}
+
+template <int R, int P, int KW, int Step, bool kInside, bool kAsks>
+[[gnu::always_inline]] inline void vectors(const DepthwiseChannelsTile& t) {
+  for_vectors(t, [&](std::ptrdiff_t channel) {
+    Vec acc[R][P];
+    clear(acc);
+    taps<KW, Step, kInside, kAsks, 0>(acc, t.x + channel, t.w + channel, t);
+    finish_rows<kAsks>(acc, channel, t);
+  });
+}
+
+// Tests for columns hide behind the multiply-adds of windows wider than three, and so much work
+// leaves the hardware time to read ahead; of narrower ones most tiles lie inside, and where these
+// ask, those at a border do only in the commonest case: their code would be as long again.
 template <int R, int P, int KW, int Step>
 void tile(const DepthwiseChannelsTile& t) {
-  Vec acc[R][P];
-  clear(acc);
-  if (t.column_begin <= 0 && t.column_end >= (P - 1) * Step + KW) {
-    all_taps<KW, Step, true>(acc, t);
+  constexpr bool kNarrow = KW == 3;
+  constexpr bool kBorderAsks = kNarrow && Step == 1 && GEMMCONV_REGISTERS >= 32;
+  const bool is_inside = t.column_begin <= 0 && t.column_end >= (P - 1) * Step + KW;
+  if (kNarrow && is_inside && t.asks_below) {
+    vectors<R, P, KW, Step, kNarrow, kNarrow>(t);
+  } else if (kNarrow && is_inside) {
+    vectors<R, P, KW, Step, kNarrow, false>(t);
+  } else if (kBorderAsks && t.asks_below) {
+    vectors<R, P, KW, Step, false, kBorderAsks>(t);
   } else {
-    all_taps<KW, Step, false>(acc, t);
+    vectors<R, P, KW, Step, false, false>(t);
   }
-  finish_rows(acc, t);
 }
 
 // Any width and step: nothing is known of which outputs share a pixel.
 template <int P>
 void any_tile(const DepthwiseChannelsTile& t) {
-  Vec acc[1][P];
-  clear(acc);
-  for (std::ptrdiff_t i = t.row_begin > 0 ? t.row_begin : 0; i < t.kernel_h && i < t.row_end; ++i) {
-    for (std::ptrdiff_t kw = 0; kw < t.kernel_w; ++kw) {
-      const Vec w = load(t.w + (i * t.kernel_w + kw) * kLanes);
-      const float* x = t.x + i * t.tap_row_stride + kw * t.tap_column_stride;
-      GEMMCONV_UNROLL
-      for (int p = 0; p < P; ++p) {
-        const std::ptrdiff_t column = kw + p * t.step;
-        if (column < t.column_begin || column >= t.column_end) continue;
-        acc[0][p] += load(x + p * t.step * t.tap_column_stride) * w;
+  for_vectors(t, [&](std::ptrdiff_t channel) {
+    Vec acc[1][P];
+    clear(acc);
+    for (std::ptrdiff_t i = t.row_begin > 0 ? t.row_begin : 0; i < t.kernel_h && i < t.row_end;
+         ++i) {
+      for (std::ptrdiff_t kw = 0; kw < t.kernel_w; ++kw) {
+        const Vec w = load(t.w + channel + (i * t.kernel_w + kw) * t.tap_stride);
+        const float* x = t.x + channel + i * t.tap_row_stride + kw * t.tap_column_stride;
+        GEMMCONV_UNROLL
+        for (int p = 0; p < P; ++p) {
+          const std::ptrdiff_t column = kw + p * t.step;
+          if (column < t.column_begin || column >= t.column_end) continue;
+          acc[0][p] += load(x + p * t.step * t.tap_column_stride) * w;
+        }
       }
     }
-  }
-  finish_rows(acc, t);
-}
-
-// The weights of one vector of channels, from taps `stride` apart. Vector by vector: a load of what
-// was stored in pieces would wait until they have left the store queue.
-void copy_weights(const float* from, std::ptrdiff_t stride, std::ptrdiff_t taps, float* to) {
-  for (std::ptrdiff_t tap = 0; tap < taps; ++tap)
-    store(to + tap * kLanes, load(from + tap * stride));
+    finish_rows<false>(acc, channel, t);
+  });
 }
 
 // A window of 7 with steps of 2 is too rare for kernels of its own.
 template <int P, int KW, int Step>
 constexpr void fill(DepthwiseChannelsKernel& kernel) {
-  kernel.tile[KW / 2][Step - 1][P - 1] = tile<kRows, P, KW, Step>;
+  kernel.tile[KW / 2][Step - 1][P - 1] = tile<rows_of(KW), P, KW, Step>;
   if constexpr (P > kLeastPixels) {
     fill<P - 1, KW, Step>(kernel);
   } else if constexpr (Step > 1) {
@@ -170,7 +216,8 @@ constexpr void fill_any(DepthwiseChannelsKernel& kernel) {
 }
 
 constexpr DepthwiseChannelsKernel make() {
-  DepthwiseChannelsKernel kernel{kLanes, kRows, kPixels, kLeastPixels, copy_weights, {}, {}};
+  DepthwiseChannelsKernel kernel{kLanes, {}, kPixels, kLeastPixels, {}, {}};
+  for (int i = 0; i < kDepthwiseWidths; ++i) kernel.rows[i] = rows_of(2 * i + 1);
   fill<kPixels, kWidest, 1>(kernel);
   fill_any<kPixels>(kernel);
   return kernel;

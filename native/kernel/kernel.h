@@ -253,17 +253,21 @@ struct DepthwiseChannelsTile {
   std::ptrdiff_t kernel_h, kernel_w, step;
   std::ptrdiff_t rows;
   std::ptrdiff_t row_begin, row_end, column_begin, column_end;  // what lies inside the image
-  const float* w;                                               // kernel_h × kernel_w vectors
+  const float* w;  // tap k of the first channel is at w[k·tap_stride]
+  std::ptrdiff_t tap_stride;
+  // So many channels, at least a vector of them: vectors start at the first, from `second` on one
+  // after the other, and the last ends where the channels do.
+  std::ptrdiff_t channels, second;
+  bool asks_below;  // for what the next tile below will read and write
   std::ptrdiff_t output_row_stride;
   const Output* output;  // its rows are pixels
 };
 
 struct DepthwiseChannelsKernel {
   int lanes;
-  int rows;          // most rows of a tile
-  int pixels;        // most pixels of a row
-  int least_pixels;  // fewest of tile[]
-  void (*copy_weights)(const float* from, std::ptrdiff_t stride, std::ptrdiff_t taps, float* to);
+  int rows[kDepthwiseWidths];  // most rows of a tile[]
+  int pixels;                  // most pixels of a row
+  int least_pixels;            // fewest of tile[]
   // [kernel_w / 2][step - 1][pixels - 1]; null where there is none.
   void (*tile[kDepthwiseWidths][kDepthwiseSteps][kMaxRows])(const DepthwiseChannelsTile&);
   void (*any_tile[kMaxRows])(const DepthwiseChannelsTile&);  // any width and step, one row
