@@ -13,9 +13,9 @@ const MIN_SAMPLE_MS = 1;
 /** A call longer than this warms itself up. */
 const LONG_CALL_MS = 10;
 /**
- * Before each sample. A thread that has slept is woken on the core of the one that wakes it, and the
- * kernel takes its time to move it (Linux 6.18, two cores: with a quarter of a millisecond most layers
- * took as long on two threads as on one; with this, half as long).
+ * Before each sample. A core that has slept takes its time to be back, the more so when it is a virtual
+ * one: after a quarter of a millisecond most layers took as long on two threads as on one, after this
+ * half as long (Linux 6.18 on two virtual cores).
  */
 const WARM_UP_MS = 4;
 /** Thread pools spin for a while after a call; this lets the last competitor's fall asleep. */

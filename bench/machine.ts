@@ -35,13 +35,13 @@ export function describeMachine(): Machine {
     isa,
     cores,
     memoryBytes: totalmem(),
-    peakGflops: probe<{ gflops: number }>('--peak')?.gflops,
+    peakGflops: probe<{ gflops: number }>('--peak', isa)?.gflops,
   };
 }
 
 /** Of one thread and of all; none where it cannot be measured. */
 export function probeRoofs(threads: number): readonly Roof[] {
-  return probe<{ roofs: Roof[] }>('--roofs', `${threads}`)?.roofs ?? [];
+  return probe<{ roofs: Roof[] }>('--roofs', `${threads}`, info().isa)?.roofs ?? [];
 }
 
 /** JavaScript has no FMA to probe with: `gemm_bench`, of the repository, prints JSON. */

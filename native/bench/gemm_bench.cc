@@ -2,8 +2,10 @@
 // GFLOP/s of the microkernel alone and of the blocked GEMM, against the FMA peak of the same run.
 //
 //   gemm_bench                 the table, every ISA this CPU runs
-//   gemm_bench --peak          one line of JSON: the ISA in use and one core's FMA peak
+//   gemm_bench --peak          one line of JSON: one core's FMA peak
 //   gemm_bench --roofs n       the same with memory: FMA peak, triad bandwidth; 1 thread and n
+//
+// Either takes the name of an instruction set in the end; the widest there is if not told.
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -110,8 +112,7 @@ Rate gemm_rate(const GemmKernel& kernel, std::ptrdiff_t n, double budget) {
           error};
 }
 
-int print_peak() {
-  const char* isa = current_isa().name;
+int print_peak(const char* isa) {
   const double gflops = bench::measure_peak(bench::chains_of(isa), 0.3);
   std::printf("{\"isa\":\"%s\",\"gflops\":%.2f}\n", isa, gflops);
   return 0;
@@ -133,8 +134,7 @@ std::vector<Level> levels_for(int threads) {
   return levels;
 }
 
-int print_roofs(int most) {
-  const char* isa = current_isa().name;
+int print_roofs(const char* isa, int most) {
   std::printf("{\"isa\":\"%s\",\"roofs\":[", isa);
   std::vector<int> counts{1};
   if (most > 1) counts.push_back(most);
@@ -177,18 +177,31 @@ void print_table() {
   }
 }
 
+// The widest this CPU runs unless one is named; null for one that it does not run.
+const char* isa_named(const char* name) {
+  if (name == nullptr) return current_isa().name;
+  for (int i = 0; i < isa_count(); ++i) {
+    if (isa_at(i).runs_here() && std::strcmp(isa_at(i).name, name) == 0) return isa_at(i).name;
+  }
+  return nullptr;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc == 2 && std::strcmp(argv[1], "--peak") == 0) return print_peak();
-  if (argc == 3 && std::strcmp(argv[1], "--roofs") == 0) {
-    const int threads = std::atoi(argv[2]);
-    if (threads >= 1 && threads <= 1024) return print_roofs(threads);
-  }
   if (argc == 1) {
     print_table();
     return 0;
   }
-  std::fprintf(stderr, "usage: gemm_bench [--peak | --roofs threads]\n");
+  const bool is_peak = std::strcmp(argv[1], "--peak") == 0;
+  const bool is_roofs = std::strcmp(argv[1], "--roofs") == 0 && argc > 2;
+  const int threads = is_roofs ? std::atoi(argv[2]) : 1;
+  const int last = is_roofs ? 3 : 2;
+  const char* isa = isa_named(argc > last ? argv[last] : nullptr);
+  if (isa != nullptr && threads >= 1 && threads <= 1024 && argc <= last + 1) {
+    if (is_peak) return print_peak(isa);
+    if (is_roofs) return print_roofs(isa, threads);
+  }
+  std::fprintf(stderr, "usage: gemm_bench [--peak [isa] | --roofs threads [isa]]\n");
   return 2;
 }
