@@ -132,8 +132,11 @@ struct Pointwise {
   [[gnu::always_inline]] static void add(Vec (&acc)[R][V], const DirectTile& t) {
     const float* x = t.x;
     const float* w = t.w;
+    const float* ahead = x + t.ahead;
+    const std::ptrdiff_t ahead_step = t.channel_stride + t.ahead_step;
     for (std::ptrdiff_t c = t.channels; c > 0; --c) {
-      __builtin_prefetch(x + t.ahead);
+      __builtin_prefetch(ahead);
+      ahead += ahead_step;
       tap(acc, x, w, t.pixel_stride, [](int) { return true; });
       x += t.channel_stride;
       w += V * kLanes;
