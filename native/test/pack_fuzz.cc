@@ -94,7 +94,7 @@ void pack_and_run(const Conv2dPlan& plan) {
   const Floats workspace(plan.workspace_bytes() / sizeof(float));
   const Floats output(static_cast<std::size_t>(outputs));
   pack(plan, filter.data, bias.data, packed.data);
-  run(plan, {input.data, packed.data, add.data, output.data}, workspace.data, nullptr);
+  run(plan, {input.data, packed.data, add.data, output.data}, workspace.data);
   // 50 · 2^-24 · Σ|w| · max|x|
   const float bound = 50 * 0x1p-24f * static_cast<float>(p.k()) * 4 * 4;
   check(p, output.data, plan.algorithm->is_exact() ? 0.0f : bound);
