@@ -20,6 +20,23 @@ constexpr std::ptrdiff_t kRowsOfFilter = 32;
 
 std::ptrdiff_t whole_lines(std::ptrdiff_t floats) { return (floats + 15) / 16 * 16; }
 
+// The first of `count` indices for which something no more holds, by bisection: padding, and with
+// it the vectors outside the image, may be beyond all that a loop could go through, and be planned
+// for.
+template <typename Holds>
+std::ptrdiff_t first_without(std::ptrdiff_t count, Holds holds) {
+  std::ptrdiff_t first = 0;
+  for (std::ptrdiff_t end = count; first < end;) {
+    const std::ptrdiff_t middle = first + (end - first) / 2;
+    if (holds(middle)) {
+      first = middle + 1;
+    } else {
+      end = middle;
+    }
+  }
+  return first;
+}
+
 // A row of outputs as vectors. Rows of the image and of outputs are runs of floats: `interleaved`
 // of them make a pixel.
 class Lines {
@@ -31,9 +48,10 @@ class Lines {
         outputs_(p_.out_width * interleaved_),
         count_((outputs_ + lanes_ - 1) / lanes_),
         is_ragged_(outputs_ % lanes_ != 0) {
-    while (left_ < count_ && !is_inside(left_)) ++left_;
-    right_ = count_;
-    while (right_ > left_ && !is_inside(right_ - 1)) --right_;
+    left_ = first_without(count_, [&](std::ptrdiff_t m) { return first_tap(m) < 0; });
+    right_ = first_without(count_,
+                           [&](std::ptrdiff_t m) { return last_tap(m) < p_.width * interleaved_; });
+    if (left_ >= right_) left_ = right_ = count_;  // the window covers the image
   }
 
   std::ptrdiff_t outputs() const { return outputs_; }
@@ -74,10 +92,8 @@ class Lines {
   std::ptrdiff_t first_tap(std::ptrdiff_t m) const {
     return begin(m) * p_.stride_w - p_.pad_left * interleaved_;
   }
-  bool is_inside(std::ptrdiff_t m) const {
-    const std::ptrdiff_t last =
-        first_tap(m) + (lanes_ - 1) * p_.stride_w + (p_.kernel_w - 1) * tap();
-    return first_tap(m) >= 0 && last < p_.width * interleaved_;
+  std::ptrdiff_t last_tap(std::ptrdiff_t m) const {
+    return first_tap(m) + (lanes_ - 1) * p_.stride_w + (p_.kernel_w - 1) * tap();
   }
 
   const Patches& p_;

@@ -186,6 +186,17 @@ describe('outputShape, macs, plan', () => {
   });
 });
 
+test('what is beyond all memory is planned in no time', () => {
+  for (const algorithm of ['auto', 'gemm', 'direct', 'depthwise'] as const) {
+    for (const layout of ['nchw', 'nhwc'] as const) {
+      const layer = new Conv2d(ones(1, 1, 3, 3), { padding: [0, 2 ** 36], algorithm, layout });
+      expect(layer.plan(layout === 'nchw' ? [1, 1, 3, 4] : [1, 3, 4, 1]).flops).toBeGreaterThan(
+        1e12,
+      );
+    }
+  }
+});
+
 describe('plans and packed filters are kept', () => {
   test('one plan a shape, one packed filter in all', () => {
     const makePlan = vi.spyOn(binding, 'makePlan');
