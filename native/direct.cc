@@ -35,7 +35,8 @@ struct Window {
 bool pixels_collide(const Patches& p, std::ptrdiff_t pixels) {
   constexpr std::ptrdiff_t kWayFloats = 1024, kWays = 8, kLineFloats = 16;
   const Window window(p, pixels);
-  const std::ptrdiff_t distance = p.column_stride * window.column_step;
+  // No step leads beyond the row: strides may be any number.
+  const std::ptrdiff_t distance = p.column_stride * std::min(window.column_step, p.width);
   const std::ptrdiff_t sets = kWayFloats / std::gcd(distance, kWayFloats);
   return p.channel_stride == 1 && distance >= kLineFloats && sets <= 2 &&
          4 * window.rows * window.columns >= 5 * sets * kWays;
