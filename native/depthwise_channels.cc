@@ -26,9 +26,7 @@ class Strips {
         down_(d.patches.stride_h, d.patches.dilation_h),
         across_(d.patches.stride_w, d.patches.dilation_w),
         tiles_(shared_tiles()),
-        rows_(tiles_ != nullptr && down_.step == across_.step
-                  ? d.kernel->rows[d.patches.kernel_w / 2]
-                  : 1) {}
+        rows_(rows_of_tile()) {}
 
   void compute(Range channels, Range rows) const {
     const Patches& p = d_.patches;
@@ -58,12 +56,21 @@ class Strips {
   const Tile* shared_tiles() const {
     const Patches& p = d_.patches;
     const DepthwiseChannelsKernel& kernel = *d_.kernel;
-    if (p.kernel_h != p.kernel_w || p.kernel_w % 2 == 0 || p.kernel_w / 2 >= kDepthwiseWidths ||
+    if (p.kernel_h > p.kernel_w || p.kernel_w % 2 == 0 || p.kernel_w / 2 >= kDepthwiseWidths ||
         across_.step > kDepthwiseSteps || p.out_width / across_.apart < kernel.least_pixels) {
       return nullptr;
     }
     const auto* tiles = kernel.tile[p.kernel_w / 2][across_.step - 1];
     return tiles[kernel.pixels - 1] == nullptr ? nullptr : tiles;
+  }
+
+  // Two only where the window is square: a flatter one ends before the kernel's does, and the sums
+  // of a second row would not.
+  std::ptrdiff_t rows_of_tile() const {
+    const Patches& p = d_.patches;
+    const bool are_shared =
+        tiles_ != nullptr && down_.step == across_.step && p.kernel_h == p.kernel_w;
+    return are_shared ? d_.kernel->rows[p.kernel_w / 2] : 1;
   }
 
   // From the first channel to the second vector's first: a vector, or until one starts where a
