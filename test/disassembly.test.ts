@@ -11,7 +11,8 @@ import { describe, expect, test } from 'vitest';
 const build = fileURLToPath(new URL('../build/CMakeFiles/', import.meta.url));
 const kernels = fileURLToPath(new URL('../native/kernel/', import.meta.url));
 const objdumpExists = spawnSync('objdump', ['--version']).error === undefined;
-const canRead = objdumpExists && process.arch === 'x64';
+const isArm = process.arch === 'arm64';
+const canRead = objdumpExists && (isArm || process.arch === 'x64');
 
 /**
  * Least share of multiply-adds (of multiplications and additions, without FMA) in the instructions
@@ -36,12 +37,13 @@ const ADDRESSES_ON_STACK: Readonly<Record<string, number>> = {
 
 /**
  * Of an unrolled window, vectors to and from the stack: eight sums (four) are handed over to be
- * finished, with two more; and nine weights, a mask and a row do not all fit into 16 registers.
+ * finished, with two more; and nine weights, a mask and a row do not all fit into 16 registers. On
+ * arm64 all is handing over, by eight calls (52 in windows of any size).
  */
 const SQUARE_VECTORS_ON_STACK: Readonly<Record<string, number>> = {
   avx512: 10,
   avx2: 47,
-  baseline: 27,
+  baseline: isArm ? 52 : 27,
 };
 
 /**
@@ -68,10 +70,11 @@ interface Loop {
   readonly share: number;
 }
 
-const isJump = ({ text }: Instruction) => /^j\w+ /.test(text);
-const targetOf = ({ text }: Instruction) => Number.parseInt(text.replace(/^j\w+\s+/, ''), 16);
-const isArithmetic = ({ text }: Instruction) => /^(vfn?m(add|sub)\d+ps|mulps|addps) /.test(text);
-const usesVectors = ({ text }: Instruction) => /%[xyz]mm\d/.test(text);
+const isJump = ({ text }: Instruction) => /^(j\w+|b|b\.\w+|cbn?z|tbn?z)\s/.test(text);
+const targetOf = ({ text }: Instruction) => Number.parseInt(/(\w+) </.exec(text)?.[1] ?? '', 16);
+const isArithmetic = ({ text }: Instruction) =>
+  /^(vfn?m(add|sub)\d+ps|mulps|addps|fml[as])\s/.test(text);
+const usesVectors = ({ text }: Instruction) => /%[xyz]mm\d|\b[qv]\d/.test(text);
 
 /** An address that was kept in a vector register: getting it back waits for the multiply-adds. */
 const isBackFromVector = ({ text }: Instruction) => /^v?mov[dq]\s+%xmm\d+,%[er]/.test(text);
@@ -82,8 +85,8 @@ function usesStack(instruction: Instruction, frame: RegExp): boolean {
 }
 
 function frameOf({ code }: Pick<Template, 'code'>): RegExp {
-  const hasBase = code.some(({ text }) => /^mov\s+%rsp,%rbp$/.test(text));
-  return hasBase ? /\((%rsp|%rbp)/ : /\(%rsp/;
+  const hasBase = code.some(({ text }) => /^mov\s+(%rsp,%rbp|x29, sp)$/.test(text));
+  return hasBase ? /\((%rsp|%rbp)|\[(sp|x29)\b/ : /\(%rsp|\[sp\b/;
 }
 
 interface Template {
@@ -131,7 +134,7 @@ function tilesOf(templates: readonly Template[]): Tile[] {
 
 /** The innermost loops that compute at least one step of the whole tile. */
 function hotLoops(tile: Tile, isa: string): Loop[] {
-  const step = tile.rows * tile.vectors * (isa === 'baseline' ? 2 : 1);
+  const step = tile.rows * tile.vectors * (isa === 'baseline' && !isArm ? 2 : 1);
   const loops = loopsOf(tile.code);
   return loops
     .filter((loop) => !loops.some((other) => other.size < loop.size && isWithin(other, loop)))
@@ -149,7 +152,7 @@ function hotLoops(tile: Tile, isa: string): Loop[] {
 function loopsOf(code: readonly Instruction[]): Set<number>[] {
   const indexOf = new Map(code.map(({ address }, index) => [address, index]));
   const before = code.map((_, index) =>
-    index > 0 && !/^(jmp|ret)/.test(code[index - 1]?.text ?? '') ? [index - 1] : [],
+    index > 0 && !/^(jmp|b\s|ret)/.test(code[index - 1]?.text ?? '') ? [index - 1] : [],
   );
   const jumps = code.flatMap((one, from) => {
     const to = isJump(one) ? indexOf.get(targetOf(one)) : undefined;
