@@ -52,6 +52,7 @@ template <int R, int V, typename Inside>
 
 // A row of kernel_w taps, all inside.
 struct AnyRow {
+  static constexpr bool kIsCut = false;
   template <int R, int V>
   [[gnu::always_inline]] static void add(Vec (&acc)[R][V], const DirectTile& t, const float* x,
                                          const float* w) {
@@ -65,6 +66,7 @@ struct AnyRow {
 
 // Each tap inside for some of the pixels.
 struct CutRow {
+  static constexpr bool kIsCut = true;
   template <int R, int V>
   [[gnu::always_inline]] static void add(Vec (&acc)[R][V], const DirectTile& t, const float* x,
                                          const float* w) {
@@ -82,6 +84,7 @@ struct CutRow {
 // 56×56 planes 6 % (Zen 4, AVX-512).
 template <bool kCut>
 struct ThreeTaps {
+  static constexpr bool kIsCut = kCut;
   template <int R, int V>
   [[gnu::always_inline]] static void add(Vec (&acc)[R][V], const DirectTile& t, const float* x,
                                          const float* w) {
@@ -100,6 +103,7 @@ struct ThreeTaps {
 // The taps of every channel, row by row.
 template <typename Row>
 struct Rows {
+  static constexpr bool kIsCut = Row::kIsCut;
   template <int R, int V>
   [[gnu::always_inline]] static void add(Vec (&acc)[R][V], const DirectTile& t) {
     const std::ptrdiff_t w_row = t.kernel_w * (V * kLanes);
@@ -128,6 +132,7 @@ struct Rows {
 
 // A 1×1 filter: one tap a channel.
 struct Pointwise {
+  static constexpr bool kIsCut = false;
   template <int R, int V>
   [[gnu::always_inline]] static void add(Vec (&acc)[R][V], const DirectTile& t) {
     const float* x = t.x;
@@ -144,7 +149,31 @@ struct Pointwise {
   }
 };
 
-// Through memory, so that the code is not repeated for each kind of row.
+// Bias and clamp, whole vectors of neighbours, no residual: nhwc, mostly. At once where no border
+// cuts the row, since the way through memory takes a tenth of a short sum (3×3 over three channels,
+// Zen 4).
+[[gnu::always_inline]] inline bool is_simple(const Output& out, bool is_whole) {
+  return is_whole && out.lane_stride == 1 && out.add == nullptr && is_clamp(out.epilogue);
+}
+
+template <int R, int V>
+[[gnu::always_inline]] inline void finish_simple(const Vec (&acc)[R][V], const Output& out) {
+  float* c = out.c;
+  const std::ptrdiff_t row_stride = out.row_stride;
+  const Vec min = broadcast(out.epilogue.min);
+  const Vec max = broadcast(out.epilogue.max);
+  Vec bias[V];
+  GEMMCONV_UNROLL
+  for (int v = 0; v < V; ++v) bias[v] = load(out.bias + v * kLanes);
+  GEMMCONV_UNROLL
+  for (int r = 0; r < R; ++r) {
+    GEMMCONV_UNROLL
+    for (int v = 0; v < V; ++v) store(c + v * kLanes, clamp(acc[r][v] + bias[v], min, max));
+    c += row_stride;
+  }
+}
+
+// Anything else through memory, so that the code is not repeated for each kind of row.
 template <int R, int V>
 [[gnu::noinline]] void finish_sums(const float* sums, const DirectTile& t) {
   Vec acc[R][V];
@@ -168,6 +197,10 @@ void tile(const DirectTile& t) {
     }
   }
   Taps::add(acc, t);
+  if (!Taps::kIsCut && t.last && is_simple(*t.output, t.valid_lanes == V * kLanes)) {
+    finish_simple(acc, *t.output);
+    return;
+  }
   alignas(64) float last[R * V * kLanes];
   float* const sums = t.last ? last : t.partial;
   GEMMCONV_UNROLL
