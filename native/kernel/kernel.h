@@ -87,8 +87,11 @@ struct DirectTile {
   // Where `row` is cut_three: whether the first pixel lacks the first tap, and the last the last.
   bool cuts_first, cuts_last;
   const unsigned* pixels;  // where `row` is cut: bit r of each filter column, whether it is inside
-  // What to ask for ahead: relative to x, one step further for each channel.
+  // What to ask for ahead of the image: relative to x, one step further for each channel.
   std::ptrdiff_t ahead, ahead_step;
+  // What the taps ask for, one after the other: weights to come, or outputs.
+  const float* ask;
+  std::ptrdiff_t ask_step;
   // The sum carried from one block of channels to the next, as in GemmTile.
   float* partial;
   bool first, last;
@@ -100,6 +103,7 @@ struct DirectKernel {
   int lanes;
   int mr;
   int vectors;
+  int taps_ahead;  // how early to ask for weights
   void (*tile[kTapRows][kMaxRows][kMaxVectors])(const DirectTile&);
 };
 
