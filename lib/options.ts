@@ -7,7 +7,7 @@ import { EVERYTHING, NOTHING, TRANSFERABLES } from './transfer.js';
 /** An object whose properties have yet to be looked at. */
 export type Fields = Readonly<Record<string, unknown>>;
 
-const NONE: Fields = Object.freeze({});
+export const NONE: Fields = Object.freeze({});
 
 /** Accepts an object of options, or undefined for none, whose every own key is in `names`. */
 export function asOptions(value: unknown, names: readonly string[]): Fields {

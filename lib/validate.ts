@@ -11,6 +11,7 @@ import { invalidType, invalidValue, outOfRange } from './errors.js';
 import type { Geometry, Image } from './geometry.js';
 import {
   asOptions,
+  NONE,
   readActivation,
   readChoice,
   readInteger,
@@ -183,7 +184,9 @@ export function readCall(
 ): CallArguments {
   const tensor = readTensor(input, RANK, 'input');
   const options = asOptions(optionsArgument, names);
-  const { add, out, signal, transfer } = options;
+  const { add, out } = options;
+  // What `runSync` does not take it must not read: of an ArrayBuffer, say, `transfer` is a method.
+  const { signal, transfer } = names === RUN_NAMES ? options : NONE;
   return {
     input: tensor,
     add: add === undefined ? null : readValues(add, RANK, 'options.add'),

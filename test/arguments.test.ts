@@ -255,6 +255,12 @@ test.each(ROWS)('$path: $name', async (row) => {
   expect(faults).toEqual([]);
 });
 
+test('runSync does not read what run alone takes', () => {
+  const { input } = rightArguments();
+  const inherited = Object.create({ signal: 'of somebody else', transfer: 'likewise' });
+  expect(layer.runSync(wrong(input), inherited).shape).toEqual(OUTPUT);
+});
+
 test('the arguments that are right are so', async () => {
   for (const call of [...LAYER, ...CALL, ...SHAPES, ...SETTINGS, ...LIMITS]) {
     expect(await errorOf(call, rightArguments())).toBeUndefined();
