@@ -38,7 +38,8 @@ std::ptrdiff_t first_without(std::ptrdiff_t count, Holds holds) {
 }
 
 // A row of outputs as vectors. Rows of the image and of outputs are runs of floats: `interleaved`
-// of them make a pixel.
+// of them make a pixel. From left to right there are vectors of which no tap lies inside the image,
+// some do, all do, some do, none does.
 class Lines {
  public:
   explicit Lines(const DepthwisePixels& d)
@@ -48,10 +49,16 @@ class Lines {
         outputs_(p_.out_width * interleaved_),
         count_((outputs_ + lanes_ - 1) / lanes_),
         is_ragged_(outputs_ % lanes_ != 0) {
-    left_ = first_without(count_, [&](std::ptrdiff_t m) { return first_tap(m) < 0; });
-    right_ = first_without(count_,
-                           [&](std::ptrdiff_t m) { return last_tap(m) < p_.width * interleaved_; });
-    if (left_ >= right_) left_ = right_ = count_;  // the window covers the image
+    const auto first = [&](std::ptrdiff_t m) { return column(begin(m)); };
+    const auto last = [&](std::ptrdiff_t m) {
+      return column(begin(m) + lanes_ - 1) + (p_.kernel_w - 1) * p_.dilation_w;
+    };
+    touching_.begin = first_without(count_, [&](std::ptrdiff_t m) { return last(m) < 0; });
+    touching_.end = first_without(count_, [&](std::ptrdiff_t m) { return first(m) < p_.width; });
+    inside_.begin = first_without(count_, [&](std::ptrdiff_t m) { return first(m) < 0; });
+    inside_.end = first_without(count_, [&](std::ptrdiff_t m) { return last(m) < p_.width; });
+    // The window covers the image.
+    if (inside_.size() <= 0) inside_.begin = inside_.end = touching_.end;
   }
 
   std::ptrdiff_t outputs() const { return outputs_; }
@@ -62,44 +69,52 @@ class Lines {
   }
   std::ptrdiff_t valid() const { return std::min(outputs_, lanes_); }
 
-  // Vectors of which some lanes' taps lie outside the image: those before `left` and from `right`.
-  bool is_masked(std::ptrdiff_t m) const { return m < left_ || m >= right_; }
-  std::ptrdiff_t masked() const { return left_ + count_ - right_; }
-  std::ptrdiff_t masked_index(std::ptrdiff_t m) const { return m < left_ ? m : left_ + m - right_; }
+  bool is_outside(std::ptrdiff_t m) const { return !contains(touching_, m); }
+  bool is_masked(std::ptrdiff_t m) const { return contains(touching_, m) && !contains(inside_, m); }
+  std::ptrdiff_t masked() const { return touching_.size() - inside_.size(); }
+  std::ptrdiff_t masked_index(std::ptrdiff_t m) const {
+    return m - touching_.begin - (m < inside_.begin ? 0 : inside_.size());
+  }
 
-  // How many from m on one run can take: evenly apart, and all of them masked or none.
+  // How many from m on one run can take: evenly apart, and alike.
   std::ptrdiff_t run_from(std::ptrdiff_t m) const {
-    const std::ptrdiff_t alike = m < left_ ? left_ : m < right_ ? right_ : count_;
+    const std::ptrdiff_t alike = m < touching_.begin ? touching_.begin
+                                 : m < inside_.begin ? inside_.begin
+                                 : m < inside_.end   ? inside_.end
+                                 : m < touching_.end ? touching_.end
+                                                     : count_;
     std::ptrdiff_t end = std::min(alike, m + kVectorsOfRun);
     if (end == count_ && m < count_ - 1 && is_ragged_) --end;
     return end - m;
   }
 
   void fill_masks(int* masks) const {
-    for (std::ptrdiff_t m = 0; m < count_; ++m) {
+    for (std::ptrdiff_t m = touching_.begin; m < touching_.end; ++m) {
       if (!is_masked(m)) continue;
-      for (std::ptrdiff_t kw = 0; kw < p_.kernel_w; ++kw) {
-        for (std::ptrdiff_t l = 0; l < lanes_; ++l) {
-          const std::ptrdiff_t at = first_tap(m) + l * p_.stride_w + kw * tap();
-          *masks++ = at >= 0 && at < p_.width * interleaved_ ? -1 : 0;
+      for (std::ptrdiff_t l = 0; l < lanes_; ++l) {
+        const std::ptrdiff_t first = column(begin(m) + l);
+        for (std::ptrdiff_t kw = 0; kw < p_.kernel_w; ++kw) {
+          const std::ptrdiff_t iw = first + kw * p_.dilation_w;
+          masks[kw * lanes_ + l] = iw >= 0 && iw < p_.width ? -1 : 0;
         }
       }
+      masks += p_.kernel_w * lanes_;
     }
   }
 
  private:
-  std::ptrdiff_t tap() const { return p_.dilation_w * interleaved_; }
-  std::ptrdiff_t first_tap(std::ptrdiff_t m) const {
-    return begin(m) * p_.stride_w - p_.pad_left * interleaved_;
+  static bool contains(const Range& range, std::ptrdiff_t m) {
+    return m >= range.begin && m < range.end;
   }
-  std::ptrdiff_t last_tap(std::ptrdiff_t m) const {
-    return first_tap(m) + (lanes_ - 1) * p_.stride_w + (p_.kernel_w - 1) * tap();
+  // Of the image, the first under an output.
+  std::ptrdiff_t column(std::ptrdiff_t output) const {
+    return output / interleaved_ * p_.stride_w - p_.pad_left;
   }
 
   const Patches& p_;
   std::ptrdiff_t lanes_, interleaved_, outputs_, count_;
   bool is_ragged_;
-  std::ptrdiff_t left_ = 0, right_ = 0;
+  Range touching_{}, inside_{};  // vectors of which some taps lie inside the image, or all
 };
 
 // What is known before any tensor is: which kernels, and where everything is in the scratch.
@@ -143,6 +158,7 @@ class Shape {
     return whole_lines((p.kernel_h * p.kernel_w + 1) * tap_floats);
   }
   std::ptrdiff_t masks_floats(const DepthwisePixels& d) const {
+    if (!in_place) return 0;
     return whole_lines(lines.masked() * d.patches.kernel_w * d.kernel->lanes);
   }
   // The last vector of a copy may be read beyond the line by less than a vector.
@@ -258,8 +274,6 @@ class Planes {
     run.kernel_h = p.kernel_h;
     run.kernel_w = p.kernel_w;
     run.rows = rows;
-    run.row_begin = inside_h.begin;
-    run.row_end = inside_h.end;
     run.w = w_;
     run.bias = bias_;
     run.tap_stride = shape_.tap_floats;
@@ -275,6 +289,9 @@ class Planes {
       if (d_.interleaved > 1) run.phase = begin % run.period;
       output.c = row + begin;
       if (add != nullptr) output.add = add + begin;
+      const bool is_outside = lines.is_outside(m);
+      run.row_begin = is_outside ? 0 : inside_h.begin;
+      run.row_end = is_outside ? 0 : inside_h.end;
       const bool in_place = read_in_place(run, image_row, m);
       if (!in_place) read_copy(run, image_row, begin);
       compute(run, in_place ? shape_.of_image : shape_.of_copy);

@@ -17,6 +17,7 @@ const SWEEP: readonly (readonly [Kind, number])[] = [
   ['wide', 60],
   ['large', 8],
   ['blocks', 12],
+  ['padded', 40],
 ];
 
 const ALGORITHMS = ['exact', 'gemm', 'direct', 'depthwise'] as const;

@@ -16,10 +16,10 @@ export interface Problem extends GoldenProblem {
 
 /**
  * Which limit of the implementation a problem is drawn to cross: `deep` the blocks of K, `wide` any
- * extent, `blocks` those of filters or pixels under a K that fills the cache, `large` what one
- * thread is given.
+ * extent, `blocks` those of filters or pixels under a K that fills the cache, `padded` the image, by
+ * many vectors, `large` what one thread is given.
  */
-export type Kind = 'general' | 'deep' | 'wide' | 'grouped' | 'large' | 'blocks';
+export type Kind = 'general' | 'deep' | 'wide' | 'grouped' | 'padded' | 'large' | 'blocks';
 
 /** Around the register tiles (up to 14 rows, 8 to 32 columns), and primes. */
 const CHANNELS = [1, 2, 3, 5, 6, 7, 8, 11, 13, 14, 15, 16, 17, 23, 31, 32, 33, 37, 47, 64, 65];
@@ -42,6 +42,7 @@ const MACS: Readonly<Record<Kind, readonly [least: number, most: number]>> = {
   deep: [0, 300_000],
   wide: [0, 200_000],
   grouped: [0, 250_000],
+  padded: [0, 250_000],
   large: [2_000_000, 5_000_000],
   blocks: [500_000, 5_000_000],
 };
@@ -92,6 +93,10 @@ function drawSizes(draw: Draw, kind: Kind): Sizes {
       const CG = draw.chance(0.5) ? 1 : draw.integer(1, 9);
       return { groups, CG, OC: groups * draw.from([1, 1, 2, 3, 8, 17]), H, W };
     }
+    case 'padded': {
+      const groups = draw.from(CHANNELS);
+      return { groups, CG: 1, OC: groups * draw.from([1, 1, 2]), H: draw.integer(1, 3), W };
+    }
     case 'blocks': {
       const CG = draw.from([173, 257, 400]);
       const [many, few] = [draw.integer(900, 2500), draw.integer(1, 7)];
@@ -111,7 +116,7 @@ function drawProblem(draw: Draw, seed: number, kind: Kind): Problem | undefined 
   const stride = [draw.rarely(4), draw.rarely(4)] as const;
   const dilation = [draw.rarely(3), draw.rarely(3)] as const;
   const batch = draw.chance(0.6) ? 1 : draw.integer(2, 3);
-  const { asked, padding } = drawPadding(draw, { H, W, KH, KW, stride, dilation });
+  const { asked, padding } = drawPadding(draw, { H, W, KH, KW, stride, dilation }, kind);
   const layout = draw.from(['nchw', 'nhwc'] as const);
   const filterLayout = draw.from(['oihw', 'hwio'] as const);
   const inputShape = toImageOrder(layout, [batch, groups * CG, H, W]);
@@ -147,7 +152,12 @@ interface Window {
   readonly dilation: readonly [number, number];
 }
 
-function drawPadding(draw: Draw, window: Window) {
+function drawPadding(draw: Draw, window: Window, kind: Kind) {
+  if (kind === 'padded') {
+    const [left, right] = [draw.integer(0, 400), draw.integer(0, 400)];
+    const padding = { top: draw.integer(0, 2), left, bottom: draw.integer(0, 2), right };
+    return { asked: padding, padding };
+  }
   const form = draw.from(['valid', 'same', 'same-lower', 'sides', 'sides', 'sides'] as const);
   if (form === 'valid') return { asked: form, padding: { top: 0, left: 0, bottom: 0, right: 0 } };
   if (form !== 'sides') {

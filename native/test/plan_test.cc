@@ -115,6 +115,23 @@ void plan_tests(Suite& suite) {
       suite.check(plan_of(deep).workspace_bytes() < std::size_t{64} << 20, "many channels");
     }
   });
+  suite.test("nor does huge padding", [&] {
+    for (const Layout layout : {Layout::nchw, Layout::nhwc}) {
+      for (const std::ptrdiff_t stride : {1, 2, 3}) {
+        for (const std::ptrdiff_t channels : {1, 3, 64}) {
+          Conv2dProblem p = square(1, channels, 2, channels, 3, layout);
+          p.groups = channels;
+          p.stride_w = stride;
+          p.out_width = std::ptrdiff_t{1} << 36;
+          for (const std::ptrdiff_t left : {std::ptrdiff_t{0}, p.out_width / 2, p.out_width}) {
+            p.pad_left = left * stride;
+            const Conv2dPlan plan = plan_of(with(p, AlgorithmName::depthwise));
+            suite.check(plan.workspace_bytes() < std::size_t{1} << 20, "depthwise");
+          }
+        }
+      }
+    }
+  });
   suite.test("there are no more parts than there is to cut", [&] {
     Random random(4);
     for (int i = 0; i < 500; ++i) {
