@@ -75,14 +75,16 @@ Schedule::Claim Schedule::claim_from(Queue& queue) {
       job = job->next;
     if (job->helpers.load(std::memory_order_relaxed) > 0) job = queue.first;
   }
-  if (job->next_task.load(std::memory_order_relaxed) >= job->tasks) {
+  // In this order, for other threads, too: whoever finds the tasks gone and no helper may free the
+  // job of a caller of `run`.
+  job->helpers.fetch_add(1, std::memory_order_relaxed);
+  const std::ptrdiff_t task = job->next_task.fetch_add(1, std::memory_order_release);
+  if (task >= job->tasks) {
+    // Others have been faster, and may wait for nothing but the lock to free the job.
+    job->helpers.fetch_sub(1, std::memory_order_relaxed);
     remove(*job);
     return {nullptr, 0};
   }
-  // In this order, for other threads, too: whoever finds the tasks gone and no helper may free the
-  // job.
-  job->helpers.fetch_add(1, std::memory_order_relaxed);
-  const std::ptrdiff_t task = job->next_task.fetch_add(1, std::memory_order_release);
   if (--job->open_seats == 0 || task + 1 >= job->tasks) remove(*job);
   return {job, task};
 }

@@ -7,6 +7,7 @@
 // share. (Shortest first would starve large jobs; the earliest deadline, or one queue, small ones.)
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cstddef>
@@ -19,7 +20,8 @@ namespace gemmconv {
 struct Job {
   // scratch: scratch_bytes that no other task uses meanwhile, aligned to a cache line.
   void (*run_task)(Job&, std::ptrdiff_t task, float* scratch) noexcept = nullptr;
-  // Of a submitted job: called once, by the last thread that worked on it. It may free the job.
+  // Of a submitted job: called once, by a thread of the pool, when all tasks have ended. It may
+  // free the job.
   void (*finish)(Job&) noexcept = nullptr;
   std::ptrdiff_t tasks = 0;
   std::size_t scratch_bytes = 0;
@@ -32,7 +34,8 @@ struct Job {
 
   // The pool's own. Under its lock, unless atomic:
   std::atomic<std::ptrdiff_t> next_task{0};
-  std::atomic<int> helpers{0};  // pool threads at work on it
+  std::atomic<std::ptrdiff_t> ended_tasks{0};  // only counted where it is a submitted job
+  std::atomic<int> helpers{0};                 // pool threads at work on it
   std::atomic<bool> listed{false};
   bool finished = false;  // only kept where has_dependants
   int open_seats = 0;     // pool threads that may still join
@@ -42,7 +45,11 @@ struct Job {
   Job* dependants = nullptr;  // by `next`, in the order in which they came
   Job* last_dependant = nullptr;
 
-  void drop_tasks() { next_task.store(tasks, std::memory_order_relaxed); }
+  // How many they were.
+  std::ptrdiff_t drop_tasks() {
+    return std::max<std::ptrdiff_t>(tasks - next_task.exchange(tasks, std::memory_order_relaxed),
+                                    0);
+  }
 };
 
 class Schedule {
@@ -58,8 +65,7 @@ class Schedule {
   void add(Job& job, int seats);
   void remove(Job& job);  // a no-op when it is not listed
 
-  // A seat at a job, and the first task for it. Others may have been faster: then there is no such
-  // task, and the job is to be left at once.
+  // A seat at a job, and the first task for it.
   struct Claim {
     Job* job;
     std::ptrdiff_t task;

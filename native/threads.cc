@@ -224,7 +224,6 @@ void ThreadPool::run_smaller(Worker& self) noexcept {
   self.job = job;
 }
 
-// The job may be gone when this returns.
 void ThreadPool::work_on(Worker& self, Schedule::Claim claim) noexcept {
   Job& job = *claim.job;
   self.job = &job;
@@ -232,31 +231,37 @@ void ThreadPool::work_on(Worker& self, Schedule::Claim claim) noexcept {
   float* const scratch = self.scratch_for(job);
   if (scratch == nullptr && job.scratch_bytes > 0) {
     job.out_of_memory.store(true, std::memory_order_relaxed);
-    job.drop_tasks();
   }
+  std::ptrdiff_t ended = 0;
   // Until the counter is through: `drop_tasks` may move it any time.
   for (std::ptrdiff_t task = claim.task; task < job.tasks;) {
     if (job.cancelled.load(std::memory_order_relaxed) ||
         job.out_of_memory.load(std::memory_order_relaxed)) {
-      job.drop_tasks();
+      ended += job.drop_tasks();
     } else {
       job.run_task(job, task, scratch);
       if (interruptions.any()) pause_task();
     }
+    ++ended;
     // With the release in Schedule::claim_from: who finds no task left knows of all helpers.
     task = job.next_task.fetch_add(1, std::memory_order_acquire);
   }
   measure(self);
-  leave(job);
+  leave(job, ended);
 }
 
-void ThreadPool::leave(Job& job) noexcept {
+// The job may be gone when this returns: whoever ends the last task finishes it. (Not the last
+// helper to leave: a thread that has lost the race for the last task, and comes to know late, would
+// be a helper of a job that has been finished.)
+void ThreadPool::leave(Job& job, std::ptrdiff_t ended) noexcept {
   if (job.finish == nullptr) {
-    // Belongs to a caller of `run`, who unlists it. It may be gone after this.
+    // Belongs to a caller of `run`, who unlists it.
     job.helpers.fetch_sub(1, std::memory_order_release);
     return;
   }
-  if (job.helpers.fetch_sub(1, std::memory_order_acq_rel) == 1) finish(job);
+  job.helpers.fetch_sub(1, std::memory_order_relaxed);
+  const std::ptrdiff_t before = job.ended_tasks.fetch_add(ended, std::memory_order_acq_rel);
+  if (before + ended == job.tasks) finish(job);
 }
 
 void ThreadPool::finish(Job& job) noexcept {

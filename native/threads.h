@@ -60,7 +60,7 @@ class ThreadPool {
   void list_submitted(Job& job, Lock& lock);   // gives the lock up
   void work(int id) noexcept;
   void work_on(Worker& self, Schedule::Claim claim) noexcept;
-  void leave(Job& job) noexcept;
+  void leave(Job& job, std::ptrdiff_t ended) noexcept;
   void finish(Job& job) noexcept;
   void run_smaller(Worker& self) noexcept;
   void measure(Worker& self) noexcept;

@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <memory>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -107,6 +108,18 @@ struct LongJob : Job {
 
 constexpr double kHuge = 1e9;
 
+// Does nothing, and counts how often it has finished: its owner would have freed it the first time.
+struct EndingJob : Job {
+  std::atomic<int> ends{0};
+
+  explicit EndingJob(double ns) {
+    tasks = 2;
+    estimated_ns = ns;
+    run_task = [](Job&, std::ptrdiff_t, float*) noexcept {};
+    finish = [](Job& job) noexcept { ++static_cast<EndingJob&>(job).ends; };
+  }
+};
+
 void run_tests(Suite& suite, ThreadPool& pool) {
   suite.test("every task runs once, no two at a time in one scratch", [&] {
     for (const int threads : {1, 2, 3, 4, 16}) {
@@ -199,6 +212,26 @@ void submit_tests(Suite& suite, ThreadPool& pool) {
       wrong += !job.was_right;
     }
     suite.check(wrong == 0, "finished too early");
+  });
+  // A thread on its way to the last task finds that another has just run it, and left. When it was
+  // counted among those at work before it looked, both were the last.
+  suite.test("a job finishes once", [&] {
+    constexpr int kJobs = 200000;
+    for (const double ns : {1e3, kHuge}) {
+      std::vector<std::unique_ptr<EndingJob>> jobs;
+      for (int i = 0; i < kJobs; ++i) {
+        jobs.push_back(std::make_unique<EndingJob>(ns));
+        pool.submit(*jobs.back());
+      }
+      int lost = 0, repeated = 0;
+      for (const auto& job : jobs) {
+        lost += !eventually([&] { return job->ends > 0; });
+      }
+      std::this_thread::sleep_for(milliseconds(5));
+      for (const auto& job : jobs) repeated += job->ends > 1;
+      suite.check(lost == 0, "a job was lost");
+      suite.check(repeated == 0, std::to_string(repeated) + " have finished twice");
+    }
   });
   suite.test("a small job runs in a pause of large ones that hold every worker", [&] {
     LongJob large(8, kHuge);
