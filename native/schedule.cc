@@ -35,6 +35,7 @@ void Schedule::add(Job& job, int seats) {
   job.previous = queue.last;
   (queue.last == nullptr ? queue.first : queue.last->next) = &job;
   queue.last = &job;
+  ++queue.length;
   ++listed_;
   job.listed.store(true, std::memory_order_relaxed);
   waiting_.fetch_or(1u << job.size_class, std::memory_order_release);
@@ -46,6 +47,7 @@ void Schedule::remove(Job& job) {
   Queue& queue = queues_[static_cast<std::size_t>(job.size_class)];
   (job.previous == nullptr ? queue.first : job.previous->next) = job.next;
   (job.next == nullptr ? queue.last : job.next->previous) = job.previous;
+  --queue.length;
   --listed_;
   if (queue.first == nullptr)
     waiting_.fetch_and(~(1u << job.size_class), std::memory_order_relaxed);

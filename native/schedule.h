@@ -40,7 +40,7 @@ struct Job {
   bool finished = false;  // only kept where has_dependants
   int open_seats = 0;     // pool threads that may still join
   int size_class = 0;
-  Job* next = nullptr;
+  Job* next = nullptr;  // in whichever list it stands
   Job* previous = nullptr;
   Job* dependants = nullptr;  // by `next`, in the order in which they came
   Job* last_dependant = nullptr;
@@ -83,11 +83,13 @@ class Schedule {
     return (waiting_.load(std::memory_order_acquire) & ((1u << size_class) - 1)) != 0;
   }
   int listed() const { return listed_; }
+  int listed(int size_class) const { return queues_[static_cast<std::size_t>(size_class)].length; }
 
  private:
   struct Queue {
     Job* first = nullptr;
     Job* last = nullptr;
+    int length = 0;
     double passed = 0;  // time this class has had, over its weight
   };
 

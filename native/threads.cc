@@ -43,6 +43,7 @@ struct ThreadPool::Worker {
   Clock::time_point mark{};  // until when its time has been measured
   std::int64_t uncharged_ns = 0;
   Clock::time_point spin_until{};  // for lack of jobs
+  Job* finished = nullptr;         // by itself just now; its owner is to be told with others
 
   // Null when there is no memory.
   float* scratch_for(const Job& job) noexcept {
@@ -158,6 +159,7 @@ void ThreadPool::submit(Job& job, Job* after) noexcept {
     self.mark = Clock::now();
     job.helpers = 1;
     work_on(self, {&job, job.next_task.fetch_add(1)});
+    report(self.finished);
     return;
   }
   if (after != nullptr && !after->finished) {
@@ -192,8 +194,21 @@ void ThreadPool::measure(Worker& self) noexcept {
   busy_ns_.fetch_add(ns, std::memory_order_relaxed);
 }
 
-void ThreadPool::charge(Worker& self, int size_class) noexcept {
+// For what it has just done.
+void ThreadPool::account(Worker& self, int size_class) noexcept {
   schedule_.charge(size_class, static_cast<double>(std::exchange(self.uncharged_ns, 0)));
+  if (self.finished != nullptr) reports_.add(*std::exchange(self.finished, nullptr), self.mark);
+}
+
+// What to tell before `next`: everything, unless that is over soon and then there is more to tell.
+Job* ThreadPool::due_reports(const Worker& self, Schedule::Claim next) noexcept {
+  const bool is_soon_back = next && next.job->size_class <= Reports::kGathered;
+  const int waiting = is_soon_back ? schedule_.listed(Reports::kGathered) : 0;
+  return reports_.are_due(waiting, self.mark) ? reports_.take() : nullptr;
+}
+
+void ThreadPool::report(Job* first) noexcept {
+  for (Job* job = first; job != nullptr;) job->finish(*std::exchange(job, job->next));
 }
 
 bool ThreadPool::pause_task() noexcept {
@@ -211,19 +226,24 @@ void ThreadPool::run_smaller(Worker& self) noexcept {
   const int size_class = job->size_class;
   measure(self);
   Lock lock = acquire();
-  charge(self, size_class);
+  account(self, size_class);
   ++self.depth;
-  while (const Schedule::Claim claim = schedule_.take(size_class)) {
-    const int smaller_class = claim.job->size_class;
+  for (;;) {
+    const Schedule::Claim claim = schedule_.take(size_class);
+    Job* const told = due_reports(self, claim);
     lock.unlock();
+    report(told);
+    if (!claim) break;
+    const int smaller_class = claim.job->size_class;
     work_on(self, claim);
     lock = acquire();
-    charge(self, smaller_class);
+    account(self, smaller_class);
   }
   --self.depth;
   self.job = job;
 }
 
+// The job may be gone when this returns.
 void ThreadPool::work_on(Worker& self, Schedule::Claim claim) noexcept {
   Job& job = *claim.job;
   self.job = &job;
@@ -247,13 +267,13 @@ void ThreadPool::work_on(Worker& self, Schedule::Claim claim) noexcept {
     task = job.next_task.fetch_add(1, std::memory_order_acquire);
   }
   measure(self);
-  leave(job, ended);
+  leave(self, job, ended);
 }
 
 // The job may be gone when this returns: whoever ends the last task finishes it. (Not the last
 // helper to leave: a thread that has lost the race for the last task, and comes to know late, would
 // be a helper of a job that has been finished.)
-void ThreadPool::leave(Job& job, std::ptrdiff_t ended) noexcept {
+void ThreadPool::leave(Worker& self, Job& job, std::ptrdiff_t ended) noexcept {
   if (job.finish == nullptr) {
     // Belongs to a caller of `run`, who unlists it.
     job.helpers.fetch_sub(1, std::memory_order_release);
@@ -261,10 +281,10 @@ void ThreadPool::leave(Job& job, std::ptrdiff_t ended) noexcept {
   }
   job.helpers.fetch_sub(1, std::memory_order_relaxed);
   const std::ptrdiff_t before = job.ended_tasks.fetch_add(ended, std::memory_order_acq_rel);
-  if (before + ended == job.tasks) finish(job);
+  if (before + ended == job.tasks) finish(self, job);
 }
 
-void ThreadPool::finish(Job& job) noexcept {
+void ThreadPool::finish(Worker& self, Job& job) noexcept {
   if (job.listed.load(std::memory_order_acquire)) {
     const Lock lock = acquire();
     schedule_.remove(job);
@@ -279,7 +299,11 @@ void ThreadPool::finish(Job& job) noexcept {
     }
   }
   running_.fetch_sub(1, std::memory_order_relaxed);
-  job.finish(job);
+  if (job.size_class <= Reports::kGathered) {
+    self.finished = &job;
+  } else {
+    job.finish(job);
+  }
 }
 
 void ThreadPool::rest(Worker& self, Lock& lock) noexcept {
@@ -308,16 +332,22 @@ void ThreadPool::work(int id) noexcept {
   Lock lock = acquire();
   for (;;) {
     const Schedule::Claim claim = may_work(id) ? schedule_.take() : Schedule::Claim{};
-    if (!claim) {
+    Job* const told = due_reports(self, claim);
+    if (told == nullptr && !claim) {
       rest(self, lock);
       continue;
     }
-    const int size_class = claim.job->size_class;
     lock.unlock();
+    report(told);
+    if (!claim) {
+      lock = acquire();
+      continue;
+    }
+    const int size_class = claim.job->size_class;
     self.mark = Clock::now();
     work_on(self, claim);
     lock = acquire();
-    charge(self, size_class);
+    account(self, size_class);
     self.spin_until = self.mark + kSpin;
   }
 }

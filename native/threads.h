@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <mutex>
 
+#include "reports.h"
 #include "schedule.h"
 
 namespace gemmconv {
@@ -60,11 +61,13 @@ class ThreadPool {
   void list_submitted(Job& job, Lock& lock);   // gives the lock up
   void work(int id) noexcept;
   void work_on(Worker& self, Schedule::Claim claim) noexcept;
-  void leave(Job& job, std::ptrdiff_t ended) noexcept;
-  void finish(Job& job) noexcept;
+  void leave(Worker& self, Job& job, std::ptrdiff_t ended) noexcept;
+  void finish(Worker& self, Job& job) noexcept;
   void run_smaller(Worker& self) noexcept;
   void measure(Worker& self) noexcept;
-  void charge(Worker& self, int size_class) noexcept;  // under mutex_
+  void account(Worker& self, int size_class) noexcept;                  // under mutex_
+  Job* due_reports(const Worker& self, Schedule::Claim next) noexcept;  // under mutex_
+  static void report(Job* first) noexcept;
   bool may_work(int id) const { return id < threads(); }
   void rest(Worker& self, Lock& lock) noexcept;
 
@@ -76,6 +79,7 @@ class ThreadPool {
   std::mutex mutex_;
   std::condition_variable wake_;
   Schedule schedule_;
+  Reports reports_;
   int workers_ = 0;
   int spinning_ = 0;
   int sleeping_ = 0;

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "check.h"
+#include "reports.h"
 
 namespace gemmconv::test {
 namespace {
@@ -190,6 +191,37 @@ void schedule_tests(Suite& suite) {
     suite.check(!bench.schedule.waiting_below(next.size_class), "interrupts its equals");
     suite.check(bench.schedule.take(huge.size_class).job == &next, "waits for a huge one");
     suite.check(!bench.schedule.take(huge.size_class), "a job interrupts its equals");
+  });
+  suite.test("jobs listed by class", [&] {
+    Bench bench;
+    bench.add(kSmallNs, 1);
+    bench.add(kSmallNs, 1);
+    Job& huge = bench.add(kHugeNs, 1);
+    const Schedule& schedule = bench.schedule;
+    suite.check(schedule.listed(0) == 2 && schedule.listed(huge.size_class) == 1, "added");
+    bench.schedule.take();
+    bench.schedule.remove(huge);
+    suite.check(schedule.listed(0) == 1 && schedule.listed(huge.size_class) == 0, "gone");
+  });
+  suite.test("reports are due when no more waits than there is to tell, or after a while", [&] {
+    const Reports::Time begin{};
+    Reports reports;
+    Job jobs[3];
+    suite.check(!reports.are_due(0, begin) && reports.take() == nullptr, "of nothing");
+    reports.add(jobs[0], begin);
+    suite.check(reports.are_due(0, begin) && reports.are_due(1, begin), "nothing else to do");
+    suite.check(!reports.are_due(2, begin), "not gathered");
+    reports.add(jobs[1], begin + std::chrono::microseconds(60));
+    suite.check(reports.are_due(2, begin) && !reports.are_due(3, begin), "two for two");
+    suite.check(reports.are_due(3, begin + std::chrono::microseconds(101)), "the oldest waits");
+    reports.add(jobs[2], begin);
+    const Job* const first = reports.take();
+    suite.check(first == &jobs[0] && first->next == &jobs[1] && first->next->next == &jobs[2] &&
+                    jobs[2].next == nullptr,
+                "order");
+    suite.check(reports.empty() && !reports.are_due(0, begin), "told twice");
+    reports.add(jobs[0], begin + std::chrono::microseconds(200));
+    suite.check(!reports.are_due(2, begin + std::chrono::microseconds(250)), "an old age kept");
   });
   suite.test("a flood of small jobs leaves a huge one its share", [&] {
     const double share = share_of_huge_job(1000);
