@@ -172,23 +172,6 @@ struct Pointwise {
   return is_whole && out.lane_stride == 1 && out.add == nullptr && is_clamp(out.epilogue);
 }
 
-template <int R, int V>
-[[gnu::always_inline]] inline void finish_simple(const Vec (&acc)[R][V], const Output& out) {
-  float* c = out.c;
-  const std::ptrdiff_t row_stride = out.row_stride;
-  const Vec min = broadcast(out.epilogue.min);
-  const Vec max = broadcast(out.epilogue.max);
-  Vec bias[V];
-  GEMMCONV_UNROLL
-  for (int v = 0; v < V; ++v) bias[v] = load(out.bias + v * kLanes);
-  GEMMCONV_UNROLL
-  for (int r = 0; r < R; ++r) {
-    GEMMCONV_UNROLL
-    for (int v = 0; v < V; ++v) store(c + v * kLanes, clamp(acc[r][v] + bias[v], min, max));
-    c += row_stride;
-  }
-}
-
 // Anything else through memory, so that the code is not repeated for each kind of row.
 template <int R, int V>
 [[gnu::noinline]] void finish_sums(const float* sums, const DirectTile& t) {
@@ -214,7 +197,11 @@ void tile(const DirectTile& t) {
   }
   Taps::add(acc, t);
   if (!Taps::kIsCut && t.last && is_simple(*t.output, t.valid_lanes == V * kLanes)) {
-    finish_simple(acc, *t.output);
+    if (is_unbounded(t.output->epilogue)) {
+      finish_simple<true, false>(acc, *t.output);
+    } else {
+      finish_simple<true, true>(acc, *t.output);
+    }
     return;
   }
   alignas(64) float last[R * V * kLanes];

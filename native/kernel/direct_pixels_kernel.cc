@@ -78,13 +78,17 @@ template <int R, int V>
 [[gnu::always_inline]] inline void finish_tile(Vec (&acc)[R][V], const DirectPixelsTile& t) {
   const Output& out = *t.output;
   if (t.first_run >= V * kLanes && out.lane_stride == 1 && is_clamp(out.epilogue)) {
-    finish_rows(acc, out);
+    if (out.add == nullptr && is_unbounded(out.epilogue)) {
+      finish_simple<false, false>(acc, out);
+    } else {
+      finish_rows(acc, out);
+    }
     return;
   }
   // A vector more, which the last run's may reach into.
   alignas(64) float values[(R * V + 1) * kLanes];
   const bool clamps = is_clamp(out.epilogue) && out.add == nullptr;
-  finish_into(values, acc, clamps, out);
+  finish_into(values, acc, clamps && !is_unbounded(out.epilogue), out);
   finish_runs(t, values, R, V * kLanes, clamps);
 }
 

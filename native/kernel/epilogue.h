@@ -17,6 +17,12 @@ namespace {
   return v > max ? max : v;
 }
 
+// Whether a clamp lets everything pass. Leaving it out takes 1 to 4 % off a short sum (1×1 over 16
+// to 64 channels, 3×3 over three): on Zen 4 minimum and maximum take turns with multiply-adds.
+[[gnu::always_inline]] inline bool is_unbounded(const Epilogue& e) {
+  return e.min == -__builtin_inff() && e.max == __builtin_inff();
+}
+
 [[gnu::always_inline]] inline Vec magnitude(Vec v) {
   return reinterpret_cast<Vec>(reinterpret_cast<IntVec>(v) & 0x7fffffff);
 }
@@ -187,6 +193,25 @@ template <int R, int V>
   }
 }
 
+// As finish_rows, of an output without a residual, whose bias is known to lie on the lanes, or not.
+template <bool kBiasOnLanes, bool kClamps, int R, int V>
+[[gnu::always_inline]] inline void finish_simple(const Vec (&acc)[R][V], const Output& out) {
+  float* c = out.c;
+  const float* const bias = out.bias;
+  const std::ptrdiff_t row_stride = out.row_stride;
+  const Vec min = broadcast(out.epilogue.min);
+  const Vec max = broadcast(out.epilogue.max);
+  GEMMCONV_UNROLL
+  for (int r = 0; r < R; ++r) {
+    GEMMCONV_UNROLL
+    for (int v = 0; v < V; ++v) {
+      const Vec y = acc[r][v] + (kBiasOnLanes ? load(bias + v * kLanes) : broadcast(bias[r]));
+      store(c + v * kLanes, kClamps ? clamp(y, min, max) : y);
+    }
+    c += row_stride;
+  }
+}
+
 // Bias, and a clamp if asked for, on the way to memory.
 template <int R, int V>
 [[gnu::always_inline]] inline void finish_into(float* values, Vec (&acc)[R][V], bool clamps,
@@ -225,7 +250,7 @@ template <int R, int V>
   }
   alignas(64) float values[R * V * kLanes];
   const bool in_registers = is_clamp(out.epilogue) && out.add == nullptr;
-  finish_into(values, acc, in_registers, out);
+  finish_into(values, acc, in_registers && !is_unbounded(out.epilogue), out);
   if (in_registers) {
     store_from_memory(values, R, V * kLanes, valid, out);
   } else {
