@@ -69,6 +69,7 @@ extern const Algorithm& direct_on_channels;
 extern const Algorithm& direct_on_pixels;
 extern const Algorithm& depthwise_on_pixels;
 extern const Algorithm& depthwise_on_channels;
+extern const Algorithm& depthwise_transposing;
 extern const Algorithm& winograd_f2;
 extern const Algorithm& winograd_f4;
 

@@ -23,4 +23,11 @@ double store_cycles(const Conv2dProblem& problem, Lanes lanes);
 double inside_share(std::ptrdiff_t extent, std::ptrdiff_t out, std::ptrdiff_t taps,
                     std::ptrdiff_t stride, std::ptrdiff_t dilation, std::ptrdiff_t pad);
 
+// Taps of one channel that lie inside the image, of an average output.
+double inside_taps(const Conv2dProblem& problem);
+
+// What the cost of a depthwise algorithm is multiplied by when compared with that of one for any
+// number of channels.
+double depthwise_handicap(const Conv2dPlan& plan);
+
 }  // namespace gemmconv

@@ -28,6 +28,8 @@ class Strips {
         tiles_(shared_tiles()),
         rows_(rows_of_tile()) {}
 
+  bool share() const { return tiles_ != nullptr; }
+
   void compute(Range channels, Range rows) const {
     const Patches& p = d_.patches;
     const std::ptrdiff_t tile = rows_ * down_.apart;
@@ -137,6 +139,8 @@ class Strips {
 };
 
 }  // namespace
+
+bool depthwise_channels_share(const DepthwiseChannels& d) { return Strips(d).share(); }
 
 void depthwise_channels(const DepthwiseChannels& d, Range channels, Range rows) noexcept {
   Strips(d).compute(channels, rows);

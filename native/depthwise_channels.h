@@ -20,6 +20,9 @@ struct DepthwiseChannels {
   bool is_streamed;         // through the caches, from memory to memory
 };
 
+// Whether there are kernels for such windows that load a pixel once for all outputs.
+bool depthwise_channels_share(const DepthwiseChannels& depthwise);
+
 // Computes a range of output rows of a range of channels, at least a vector of them.
 void depthwise_channels(const DepthwiseChannels& depthwise, Range channels, Range rows) noexcept;
 

@@ -14,10 +14,14 @@ namespace {
 
 // A vector of the widest ISA; the kernel has no narrower ones.
 constexpr std::ptrdiff_t kLeastChannels = 16;
-// A vector of one tap, loads included, and finishing a vector of outputs (Zen 4: fits 384@14 at 3×3
-// and 120@28 at 5×5).
-constexpr double kTap = 2.2;
-constexpr double kVector = 8.0;
+// Half cycles: a tap of a vector, which without fused multiply-adds is two instructions. Cycles:
+// finishing a vector of outputs. (Zen 4: fits 3×3, 5×5 and 7×7 with strides 1 and 2, 24 to 960
+// channels at 4 to 112 pixels a side within 20 %, beside some 2600 cycles that any call takes.)
+constexpr double kTap = 1.15;
+constexpr double kVector = 7.0;
+// The same where no pixel is shared, and what that adds to an output (found with 7×7, stride 2).
+constexpr double kTapOfAny = 1.9;
+constexpr double kAny = 26.0;
 
 // Threads take rows, unless there are hardly any: two on the same pixels pull lines out of each
 // other's caches (Zen 4, 2 threads, 384@14: 0.0149 → 0.0089 ms).
@@ -58,12 +62,19 @@ class DepthwiseChannelsAlgorithm final : public Algorithm {
     const Conv2dProblem& p = plan.problem;
     const std::ptrdiff_t lanes = plan.isa->depthwise_channels->lanes;
     const double vectors = static_cast<double>(p.pixels() * ((p.channels + lanes - 1) / lanes));
-    const double taps =
-        static_cast<double>(p.kernel_h * p.kernel_w) *
-        inside_share(p.height, p.out_height, p.kernel_h, p.stride_h, p.dilation_h, p.pad_top) *
-        inside_share(p.width, p.out_width, p.kernel_w, p.stride_w, p.dilation_w, p.pad_left);
-    return vectors * (taps * kTap + kVector) / static_cast<double>(p.groups);
+    const bool share = depthwise_channels_share({plan.isa->depthwise_channels,
+                                                 p.channels,
+                                                 nullptr,
+                                                 patches_of(p, nullptr, 0, 0),
+                                                 {},
+                                                 false});
+    const double instructions = plan.isa->winograd->fuses ? 1 : 2;
+    const double cycles = kVector + (share ? 0 : kAny);
+    const double units = inside_taps(p) * (share ? kTap : kTapOfAny) * instructions;
+    return vectors * (units + cycles * units_a_cycle(lanes)) / static_cast<double>(p.groups);
   }
+
+  double handicap(const Conv2dPlan& plan) const override { return depthwise_handicap(plan); }
 
   std::ptrdiff_t scratch(const Conv2dPlan&) const override { return 0; }
 

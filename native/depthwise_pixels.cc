@@ -3,14 +3,13 @@
 
 #include <algorithm>
 
+#include "depthwise_lines.h"
 #include "interleaving.h"
 #include "slice.h"
 
 namespace gemmconv {
 namespace {
 
-// A run is computed by one call; a copy is made of what a run reads.
-constexpr std::ptrdiff_t kVectorsOfRun = 8;
 // Rows of so few vectors, of which the first and the last are masked, leave too little for kernels
 // of several vectors (Zen 4, 5×5 120@28, 2 vectors a row: 0.145 → 0.096 ms).
 constexpr std::ptrdiff_t kVectorsOfNarrow = 5;
@@ -19,103 +18,6 @@ constexpr std::ptrdiff_t kVectorsOfNarrow = 5;
 constexpr std::ptrdiff_t kRowsOfFilter = 32;
 
 std::ptrdiff_t whole_lines(std::ptrdiff_t floats) { return (floats + 15) / 16 * 16; }
-
-// The first of `count` indices for which something no more holds, by bisection: padding, and with
-// it the vectors outside the image, may be beyond all that a loop could go through, and be planned
-// for.
-template <typename Holds>
-std::ptrdiff_t first_without(std::ptrdiff_t count, Holds holds) {
-  std::ptrdiff_t first = 0;
-  for (std::ptrdiff_t end = count; first < end;) {
-    const std::ptrdiff_t middle = first + (end - first) / 2;
-    if (holds(middle)) {
-      first = middle + 1;
-    } else {
-      end = middle;
-    }
-  }
-  return first;
-}
-
-// A row of outputs as vectors. Rows of the image and of outputs are runs of floats: `interleaved`
-// of them make a pixel. From left to right there are vectors of which no tap lies inside the image,
-// some do, all do, some do, none does.
-class Lines {
- public:
-  explicit Lines(const DepthwisePixels& d)
-      : p_(d.patches),
-        lanes_(d.kernel->lanes),
-        interleaved_(d.interleaved),
-        outputs_(p_.out_width * interleaved_),
-        count_((outputs_ + lanes_ - 1) / lanes_),
-        is_ragged_(outputs_ % lanes_ != 0) {
-    const auto first = [&](std::ptrdiff_t m) { return column(begin(m)); };
-    const auto last = [&](std::ptrdiff_t m) {
-      return column(begin(m) + lanes_ - 1) + (p_.kernel_w - 1) * p_.dilation_w;
-    };
-    touching_.begin = first_without(count_, [&](std::ptrdiff_t m) { return last(m) < 0; });
-    touching_.end = first_without(count_, [&](std::ptrdiff_t m) { return first(m) < p_.width; });
-    inside_.begin = first_without(count_, [&](std::ptrdiff_t m) { return first(m) < 0; });
-    inside_.end = first_without(count_, [&](std::ptrdiff_t m) { return last(m) < p_.width; });
-    // The window covers the image.
-    if (inside_.size() <= 0) inside_.begin = inside_.end = touching_.end;
-  }
-
-  std::ptrdiff_t outputs() const { return outputs_; }
-  std::ptrdiff_t count() const { return count_; }
-  // The last vector ends where the row does, and overlaps the one before.
-  std::ptrdiff_t begin(std::ptrdiff_t m) const {
-    return std::min(m * lanes_, std::max(outputs_ - lanes_, std::ptrdiff_t{0}));
-  }
-  std::ptrdiff_t valid() const { return std::min(outputs_, lanes_); }
-
-  bool is_outside(std::ptrdiff_t m) const { return !contains(touching_, m); }
-  bool is_masked(std::ptrdiff_t m) const { return contains(touching_, m) && !contains(inside_, m); }
-  std::ptrdiff_t masked() const { return touching_.size() - inside_.size(); }
-  std::ptrdiff_t masked_index(std::ptrdiff_t m) const {
-    return m - touching_.begin - (m < inside_.begin ? 0 : inside_.size());
-  }
-
-  // How many from m on one run can take: evenly apart, and alike.
-  std::ptrdiff_t run_from(std::ptrdiff_t m) const {
-    const std::ptrdiff_t alike = m < touching_.begin ? touching_.begin
-                                 : m < inside_.begin ? inside_.begin
-                                 : m < inside_.end   ? inside_.end
-                                 : m < touching_.end ? touching_.end
-                                                     : count_;
-    std::ptrdiff_t end = std::min(alike, m + kVectorsOfRun);
-    if (end == count_ && m < count_ - 1 && is_ragged_) --end;
-    return end - m;
-  }
-
-  void fill_masks(int* masks) const {
-    for (std::ptrdiff_t m = touching_.begin; m < touching_.end; ++m) {
-      if (!is_masked(m)) continue;
-      for (std::ptrdiff_t l = 0; l < lanes_; ++l) {
-        const std::ptrdiff_t first = column(begin(m) + l);
-        for (std::ptrdiff_t kw = 0; kw < p_.kernel_w; ++kw) {
-          const std::ptrdiff_t iw = first + kw * p_.dilation_w;
-          masks[kw * lanes_ + l] = iw >= 0 && iw < p_.width ? -1 : 0;
-        }
-      }
-      masks += p_.kernel_w * lanes_;
-    }
-  }
-
- private:
-  static bool contains(const Range& range, std::ptrdiff_t m) {
-    return m >= range.begin && m < range.end;
-  }
-  // Of the image, the first under an output.
-  std::ptrdiff_t column(std::ptrdiff_t output) const {
-    return output / interleaved_ * p_.stride_w - p_.pad_left;
-  }
-
-  const Patches& p_;
-  std::ptrdiff_t lanes_, interleaved_, outputs_, count_;
-  bool is_ragged_;
-  Range touching_{}, inside_{};  // vectors of which some taps lie inside the image, or all
-};
 
 // What is known before any tensor is: which kernels, and where everything is in the scratch.
 class Shape {
@@ -126,8 +28,8 @@ class Shape {
     const DepthwisePixelsKernel& kernel = *d.kernel;
     const bool is_3x3 = p.kernel_h == 3 && p.kernel_w == 3;
     const bool is_5x5 = p.kernel_h == 5 && p.kernel_w == 5;
-    const bool by_two = (is_3x3 || is_5x5) && d.interleaved == 1 && down.step == 2 &&
-                        p.stride_w == 2 && p.dilation_w == 1;
+    by_two = (is_3x3 || is_5x5) && d.interleaved == 1 && down.step == 2 && p.stride_w == 2 &&
+             p.dilation_w == 1;
     in_place = p.stride_w == 1 || by_two;
     // Kernels that compute several vectors at once have few of such rows; or of such weights.
     const bool is_narrow = lines.count() <= kVectorsOfNarrow || kernel.lanes % d.interleaved != 0;
@@ -166,9 +68,9 @@ class Shape {
     return ((rows - 1) * down.step + d.patches.kernel_h) * line + d.kernel->lanes;
   }
 
-  const Lines lines;
+  const DepthwiseLines lines;
   const Interleaving down;
-  bool in_place;
+  bool by_two, in_place;
   const DepthwisePixelsKernel::Run *of_image, *of_copy;  // [masked]
   std::ptrdiff_t rows;                                   // of a run, at most
   std::ptrdiff_t tap_floats;                             // of the weights of a tap
@@ -260,7 +162,7 @@ class Planes {
   void rows_of_filter(std::ptrdiff_t channel, std::ptrdiff_t filter, std::ptrdiff_t oh,
                       std::ptrdiff_t rows) {
     const Patches& p = d_.patches;
-    const Lines& lines = shape_.lines;
+    const DepthwiseLines& lines = shape_.lines;
     const std::ptrdiff_t ih = oh * p.stride_h - p.pad_top;
     const Range inside_h =
         inside(ih, p.dilation_h, p.height, (rows - 1) * shape_.down.step + p.kernel_h);
@@ -384,6 +286,16 @@ class Planes {
 };
 
 }  // namespace
+
+DepthwisePixelsForm depthwise_pixels_form(const DepthwisePixels& d) {
+  const Shape shape(d);
+  const bool is_single = shape.of_copy == d.kernel->single;
+  const double runs = static_cast<double>(shape.lines.count()) / kVectorsOfRun;
+  const double copied = static_cast<double>(shape.copy_floats(d)) /
+                        static_cast<double>(shape.rows) * std::max(runs, 1.0);
+  return {shape.lines.count(), is_single && !shape.by_two ? 1 : shape.rows, shape.by_two,
+          shape.in_place ? 0 : copied};
+}
 
 std::ptrdiff_t depthwise_pixels_scratch(const DepthwisePixels& d) {
   const Shape shape(d);

@@ -24,6 +24,15 @@ struct DepthwisePixels {
   Destination destination;              // from the first filter on
 };
 
+// How rows of outputs are computed, for who estimates what that costs.
+struct DepthwisePixelsForm {
+  std::ptrdiff_t vectors;  // of a row
+  std::ptrdiff_t rows;     // so many share what they load; 1 where none do
+  bool by_two;             // every other pixel is picked from what is loaded
+  double copied;           // floats, for each row of outputs; 0 where the image is read in place
+};
+DepthwisePixelsForm depthwise_pixels_form(const DepthwisePixels& depthwise);
+
 // Floats of scratch that `depthwise_pixels` needs.
 std::ptrdiff_t depthwise_pixels_scratch(const DepthwisePixels& depthwise);
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "algorithm.h"
+#include "cost.h"
 #include "depthwise_pixels.h"
 #include "filter.h"
 #include "views.h"
@@ -11,18 +12,17 @@
 namespace gemmconv {
 namespace {
 
-// A vector of one tap, loads included, in a run of many rows or of one, and finishing a vector of
-// outputs (Zen 4: 5×5 1080p takes 79 a vector, 3×3 144@56 50).
-constexpr double kTap = 2.4;
+// Cycles: a plane, a run of vectors along some rows, a tap of a vector, loads included. Vectors of
+// 16 lanes mostly cross cache lines; every other pixel takes two loads and a shuffle. (Zen 4: fits
+// 3×3, 5×5 and 7×7 with strides 1 and 2 at 4 to 112 pixels a side, 10 to 15 % standard deviation.)
+constexpr double kPlane = 45;
+constexpr double kRun = 43;
+constexpr std::ptrdiff_t kRunsOfRow = 3;  // a border, what lies inside, a border
+constexpr double kTap = 1.15, kWideTap = 1.85;
+constexpr double kTapByTwo = 2.2, kWideTapByTwo = 2.95;
+// The same where no row shares loads (found with 7×7, stride 2), and a vector of the copy.
 constexpr double kTapOfRow = 5.0;
-constexpr double kVector = 10.0;
-// A vector of the copy, where there is one.
 constexpr double kCopiedVector = 12.0;
-// The other algorithms' estimates leave out what a call costs, and loads that nobody shares, beside
-// so little work as one or two filters a group are: they take two to five times as long as they say
-// (Zen 4: direct at 5×5 1080p and at 3×3 960@7). With more filters to a channel they are right.
-constexpr std::ptrdiff_t kFewFilters = 2;
-constexpr double kAgainstOthers = 0.4;
 // Pixels under one output, and steps between outputs, that are worth copying.
 constexpr double kReachMost = 1024;
 constexpr std::ptrdiff_t kStrideMost = 4;
@@ -63,26 +63,28 @@ class DepthwisePixelsAlgorithm final : public Algorithm {
 
   double cost(const Conv2dPlan& plan) const override {
     const Conv2dProblem& p = plan.problem;
-    const std::ptrdiff_t lanes = plan.isa->depthwise_pixels->lanes;
-    const double taps = static_cast<double>(p.kernel_h * p.kernel_w);
-    const std::ptrdiff_t interleaved = is_planar(p) ? 1 : p.channels;
-    const auto vectors_of = [&](std::ptrdiff_t width) {
-      return static_cast<double>((width * interleaved + lanes - 1) / lanes) /
-             static_cast<double>(interleaved);
-    };
-    const bool is_3x3 = p.kernel_h == 3 && p.kernel_w == 3;
-    const bool shares_rows = is_3x3 || (p.stride_h == 1 && p.kernel_h > 3);
-    const bool copies = p.stride_w > 1 && !(is_3x3 && p.stride_w == 2 && p.dilation_w == 1);
-    const double of_vector = taps * (shares_rows ? kTap : kTapOfRow) + kVector;
-    const double copied = copies ? static_cast<double>(p.height) * vectors_of(p.width) : 0;
-    return static_cast<double>(p.out_height * p.group_filters()) * vectors_of(p.out_width) *
-               of_vector +
-           copied * kCopiedVector;
+    const DepthwisePixels d = shape_of(plan);
+    const DepthwisePixelsForm form = depthwise_pixels_form(d);
+    const bool is_wide = d.kernel->lanes >= 16;
+    const double tap = form.by_two     ? (is_wide ? kWideTapByTwo : kTapByTwo)
+                       : form.rows > 1 ? (is_wide ? kWideTap : kTap)
+                                       : kTapOfRow;
+    const std::ptrdiff_t tiles = (p.out_height + form.rows - 1) / form.rows;
+    // Of the rows that the last tile lacks half is computed.
+    const double rows = static_cast<double>(p.out_height + tiles * form.rows) / 2;
+    const double runs =
+        static_cast<double>(tiles) * static_cast<double>(std::min(form.vectors, kRunsOfRow));
+    const double vectors = rows * static_cast<double>(form.vectors);
+    const double copied =
+        static_cast<double>(p.out_height) * form.copied / static_cast<double>(d.kernel->lanes);
+    const double cycles = kPlane + runs * kRun +
+                          vectors * static_cast<double>(p.kernel_h * p.kernel_w) * tap +
+                          copied * kCopiedVector;
+    return cycles * units_a_cycle(d.kernel->lanes) * static_cast<double>(p.group_filters()) /
+           static_cast<double>(d.interleaved);
   }
 
-  double handicap(const Conv2dPlan& plan) const override {
-    return plan.problem.group_filters() <= kFewFilters ? kAgainstOthers : 1;
-  }
+  double handicap(const Conv2dPlan& plan) const override { return depthwise_handicap(plan); }
 
   std::ptrdiff_t scratch(const Conv2dPlan& plan) const override {
     return depthwise_pixels_scratch(shape_of(plan));

@@ -29,7 +29,7 @@ Conv2dProblem random_problem(Random& random) {
     p.groups = 1 + random.below(depthwise ? (random.below(4) == 0 ? 130 : 40) : 3);
     p.channels = p.groups * (depthwise ? 1 : random.below(6));
     p.out_channels = p.groups * (1 + random.below(depthwise ? 3 : 40));
-    p.height = 1 + random.below(10);
+    p.height = 1 + random.below(depthwise && random.below(6) == 0 ? 70 : 10);
     p.width = 1 + random.below(random.below(4) == 0 ? 150 : 20);
     p.kernel_h = 1 + random.below(depthwise ? 8 : 4);
     p.kernel_w = 1 + random.below(depthwise ? 8 : 4);

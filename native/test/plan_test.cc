@@ -100,6 +100,16 @@ void plan_tests(Suite& suite) {
     suite.check(bytes(4096) <= 16u << 20, "over 16 MiB");
     suite.check(bytes(4096) <= bytes(512) * 11 / 10, "grows with the image");
   });
+  suite.test("nor do bands of transposed depthwise images", [&] {
+    use_variant("depthwise-transposed");
+    for (const std::ptrdiff_t width : {1, 64, 1000}) {
+      Conv2dProblem p = square(1, 64, width, 64, 3);
+      p.groups = 64;
+      p.height = p.out_height = std::ptrdiff_t{1} << 40;
+      suite.check(plan_of(p).workspace_bytes() < std::size_t{1} << 20, "grows with the image");
+    }
+    use_variant("");
+  });
   suite.test("a huge stride, window or channel count does not make a huge workspace", [&] {
     for (const Layout layout : {Layout::nchw, Layout::nhwc}) {
       for (const std::ptrdiff_t stride : {1, 2, 4, 5, 1000}) {

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: MIT
+// Depthwise convolution of nchw images with channels on the lanes: a vector of channels is copied
+// to where they lie side by side, convolved there as nhwc, and copied back. That is two
+// transpositions, of 16 × 16 floats in some 64 cycles each; but small maps, whose rows leave lanes
+// empty or end in masks, lose more than that with pixels on the lanes. Exact.
+#pragma once
+
+#include <cstddef>
+
+#include "destination.h"
+#include "kernel/kernel.h"
+#include "pack.h"
+
+namespace gemmconv {
+
+struct DepthwiseTransposed {
+  const DepthwiseChannelsKernel* kernel;
+  const WinogradKernel* strips;  // whose pixels are vectors of channels, too
+  std::ptrdiff_t channels, multiplier;
+  const float* weights;     // panels of a vector of channels × multiplier × taps × lanes
+  Patches patches;          // from the first channel on
+  Destination destination;  // from the first filter on
+};
+
+// Whether its kernels share loads (depthwise_channels.h).
+bool depthwise_transposed_share(const DepthwiseTransposed& depthwise);
+
+// Floats of scratch that `depthwise_transposed` needs.
+std::ptrdiff_t depthwise_transposed_scratch(const DepthwiseTransposed& depthwise);
+
+// Computes a range of output rows of a range of panels of channels.
+void depthwise_transposed(const DepthwiseTransposed& depthwise, Range panels, Range rows,
+                          float* scratch) noexcept;
+
+}  // namespace gemmconv
