@@ -140,6 +140,20 @@ void store_columns(const float* values, int rows, int columns, int valid, const 
   }
 }
 
+// Copies neighbours: whole vectors, then four at a time, of which the last overlap those before.
+[[gnu::always_inline]] inline void store_neighbours(const float* values, int count, float* c) {
+  int l = 0;
+  for (; l + kLanes <= count; l += kLanes) store(c + l, load(values + l));
+  if (count < 4) {
+    for (; l < count; ++l) c[l] = values[l];
+    return;
+  }
+  for (; l < count; l += 4) {
+    const int at = l + 4 <= count ? l : count - 4;
+    *reinterpret_cast<Quad*>(c + at) = *reinterpret_cast<const Quad*>(values + at);
+  }
+}
+
 // Stores a finished tile that is not made of whole vectors of neighbours.
 [[gnu::noinline]] void store_from_memory(const float* values, int rows, int columns, int valid,
                                          const Output& out) {
@@ -149,6 +163,10 @@ void store_columns(const float* values, int rows, int columns, int valid, const 
   }
   for (int r = 0; r < rows; ++r) {
     float* c = out.c + r * out.row_stride;
+    if (out.lane_stride == 1) {
+      store_neighbours(values + r * columns, valid, c);
+      continue;
+    }
     for (int l = 0; l < valid; ++l) c[l * out.lane_stride] = values[r * columns + l];
   }
 }
