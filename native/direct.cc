@@ -252,6 +252,15 @@ DirectBlocks direct_blocks(const Direct& shape) {
   return blocks;
 }
 
+std::ptrdiff_t direct_copied_lines(const Direct& d) {
+  if (!d.blocks.copies) return 0;
+  const Window window(d.patches, d.segments().widest());
+  const std::ptrdiff_t lines = whole_lines(d.channels) / 16;
+  const std::ptrdiff_t panels = d.filter_panels().count();
+  const std::ptrdiff_t times = (panels + d.blocks.panels - 1) / d.blocks.panels;
+  return window.rows * window.columns * lines * d.tiles() * times;
+}
+
 std::ptrdiff_t direct_scratch(const Direct& d) {
   return marks_floats(d) + window_floats(d) + partial_floats(d);
 }

@@ -42,6 +42,9 @@ struct Direct {
 // For a shape of which all but the blocks is known.
 DirectBlocks direct_blocks(const Direct& direct);
 
+// Cache lines copied in all, where tiles read copies.
+std::ptrdiff_t direct_copied_lines(const Direct& direct);
+
 // Floats of scratch that `direct` needs.
 std::ptrdiff_t direct_scratch(const Direct& direct);
 

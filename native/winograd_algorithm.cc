@@ -18,10 +18,14 @@ constexpr std::ptrdiff_t kMostDilation = 16;
 // More than this, and a block of tiles no longer fits any cache.
 constexpr std::ptrdiff_t kMostChannels = 4096;
 // Transforming a vector of inputs, or of outputs, for each frequency of its tile, with what it
-// takes to read and write them (Zen 4; 3×3 layers of 8 to 128 channels on 28² to 112² pixels: 6.9
-// and 13.6 on AVX-512, 9.2 and 16 on AVX2).
-constexpr double kTransformInput = 8;
-constexpr double kTransformOutput = 15;
+// takes to read and write them (Zen 4; 3×3 layers of 8 to 128 channels on 28² to 112² pixels. F(4):
+// 6.9 and 13.6 on AVX-512, 9.2 and 16 on AVX2. F(2), AVX-512: together 11 on 14², 14 on 56², 16 on
+// 112²).
+struct TransformCost {
+  double input, output;
+};
+constexpr TransformCost kTransformF4{8, 15};
+constexpr TransformCost kTransformF2{6, 9};
 // Reading a vector of U for a block of tiles, where it comes from L3 (Zen 4, 512@7 and 512@14).
 constexpr double kStream = 1;
 // Below this many tiles a thread, threads divide the filters instead: dividing the tiles makes each
@@ -85,8 +89,9 @@ class WinogradAlgorithm final : public Algorithm {
     const double output_vectors =
         static_cast<double>(filters.stored()) / static_cast<double>(kernel.lanes);
     const double products = channels * step_cost(rows, filters);
+    const TransformCost& vector = f4_ ? kTransformF4 : kTransformF2;
     const double transforms = static_cast<double>(tiles) *
-                              (kTransformInput * input_vectors + kTransformOutput * output_vectors);
+                              (vector.input * input_vectors + vector.output * output_vectors);
     const double stream = kStream * blocks * channels * output_vectors;
     return frequencies(plan) * (products + transforms + stream) / images;
   }
