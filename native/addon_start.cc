@@ -104,7 +104,8 @@ ComputeCall* make_call(Async& async, std::int32_t ticket, const Conv2dPlan& plan
   return call.release();
 }
 
-// `packing`: ticket of the packing that it waits for, or -1.
+// `packing`: ticket of the packing that it waits for, or -1. That one may be over, and lib/ not have
+// been told yet: then its call is gone.
 void begin_call(ComputeCall& call, const Napi::Value& packed, const Floats& output,
                 const Napi::Value& packing) {
   if (output.is_given) {
@@ -112,7 +113,8 @@ void begin_call(ComputeCall& call, const Napi::Value& packed, const Floats& outp
     prefer_huge_pages(output.data, output.length * sizeof(float));
   }
   call.tensors.packed = packed_of(packed);
-  call.start(ticket_of(packing) < 0 ? nullptr : &call.async->call_of(packing)->job());
+  Call* const before = ticket_of(packing) < 0 ? nullptr : call.async->call_of(packing);
+  call.start(before == nullptr ? nullptr : &before->job());
 }
 
 Napi::Value run_async(const Napi::CallbackInfo& info) {

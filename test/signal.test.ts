@@ -131,3 +131,33 @@ test('that disposes of the layer, or calls it again, while it is asked', async (
   expect(data).toHaveLength(expected.length);
   await expectOthersFine([]);
 });
+
+test('that calls a layer whose filter has just been packed, before the loop was told', () => {
+  const { status, stdout, stderr } = inChild(`
+    import { Conv2d } from 'gemmconv';
+    const ones = (...shape) => ({
+      data: new Float32Array(shape.reduce((a, b) => a * b)).fill(1), shape,
+    });
+    const wait = (ms) => { for (const end = performance.now() + ms; performance.now() < end; ); };
+    const x = ones(1, 32, 10, 10);
+    const first = new Conv2d(ones(32, 32, 3, 3), { algorithm: 'exact' });
+    await first.run(x);
+    const second = new Conv2d(ones(32, 32, 3, 3), { algorithm: 'exact' });
+    let inner;
+    const signal = {
+      aborted: false, reason: 'mine', addEventListener() {},
+      removeEventListener() { inner ??= second.run(x); },
+    };
+    const outer = first.run(x, { signal });
+    wait(50); // it finishes
+    const packing = second.run(x);
+    wait(50); // and so do the packing and what waits for it: all three are settled together
+    for (const { data } of [await outer, await packing, await inner]) {
+      if (data.some((value) => value !== 288)) console.log('wrong answer');
+    }
+    console.log('all is well');
+  `);
+  expect(stderr).toBe('');
+  expect(stdout).toBe('all is well\n');
+  expect(status).toBe(0);
+});
