@@ -11,8 +11,10 @@
 namespace gemmconv {
 namespace {
 
-// Cycles to call and finish a tile, besides storing its outputs (Zen 4, layers of few channels).
-constexpr double kTile = 60.0;
+// Cycles to call and finish a tile, besides storing its outputs: of whole vectors, or transposed
+// (Zen 4, layers of few channels).
+constexpr double kTile = 30.0;
+constexpr double kTransposedTile = 60.0;
 // Cycles to copy a line of pixels that would push each other out of L1 (Zen 4; ResNeXt's 3×3 at 14
 // and 7 of nhwc: 10 each, 16 where it comes from L3).
 constexpr double kCopyLine = 10.0;
@@ -40,8 +42,9 @@ class DirectAlgorithm final : public Algorithm {
     const double inside =
         inside_share(p.height, p.out_height, p.kernel_h, p.stride_h, p.dilation_h, p.pad_top) *
         inside_share(p.width, p.out_width, p.kernel_w, p.stride_w, p.dilation_w, p.pad_left);
+    const double tile = p.layout == Layout::nhwc ? kTile : kTransposedTile;
     const double cycles = store_cycles(p, plan.lanes) +
-                          static_cast<double>(d.tiles() * d.filter_panels().count()) * kTile +
+                          static_cast<double>(d.tiles() * d.filter_panels().count()) * tile +
                           static_cast<double>(direct_copied_lines(d)) * kCopyLine;
     return static_cast<double>(p.k() * d.out_height) * inside *
                step_cost(d.segments(), d.filter_panels()) +

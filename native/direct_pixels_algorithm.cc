@@ -28,6 +28,11 @@ constexpr double kCopyScattered = 3.0;
 constexpr double kCrossing = 1.25;
 // Fewer independent sums than this leave the multiply-add units waiting (cost.cc).
 constexpr double kChainsInFlight = 8.0;
+// A step that reads a page of its own takes at least so many cycles, where a tile reads more pages
+// than the first level of the TLB holds beside weights and outputs (1×1 layers of ResNet-50 on
+// AVX2: 6.9 to 8.8, with 64 of the 72 entries of Zen 4 on; AVX-512's larger tiles hide it).
+constexpr double kPageStep = 7.0;
+constexpr std::ptrdiff_t kPages = 60, kPageFloats = 1024;
 // A row of so many tiles is read in place, but for its ends, where a pixel that is copied has no
 // more multiply-adds than this to pay for it (Zen 4, 1080p: 3->3 3×3 12 % faster in place, 4->4 7
 // %; 1->16 3 % slower, as pixels in place are not aligned).
@@ -179,7 +184,11 @@ class DirectPixelsAlgorithm final : public Algorithm {
     const double r = static_cast<double>(panels.extent()) / static_cast<double>(panels.count());
     const double v = static_cast<double>(vectors) / static_cast<double>(tiles);
     const double load = 1.0 + kCrossing * static_cast<double>(kernel.lanes) / 16.0;
-    const double step = std::max({r * v, r + load * v, kChainsInFlight});
+    const std::ptrdiff_t plane = plan.problem.height * plan.problem.width;
+    const bool turns_pages = is_one_row(plan.problem) &&
+                             std::min(plane, kPageFloats) * plan.problem.k() > kPages * kPageFloats;
+    const double pages = turns_pages ? kPageStep * units_a_cycle(kernel.lanes) : 0;
+    const double step = std::max({r * v, r + load * v, kChainsInFlight, pages});
     return static_cast<double>(tiles * panels.count()) *
            (static_cast<double>(plan.problem.k()) * step + kTile * units_a_cycle(kernel.lanes));
   }
