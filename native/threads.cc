@@ -279,9 +279,10 @@ void ThreadPool::leave(Worker& self, Job& job, std::ptrdiff_t ended) noexcept {
     job.helpers.fetch_sub(1, std::memory_order_release);
     return;
   }
+  const std::ptrdiff_t tasks = job.tasks;  // read while the job cannot have finished
   job.helpers.fetch_sub(1, std::memory_order_relaxed);
   const std::ptrdiff_t before = job.ended_tasks.fetch_add(ended, std::memory_order_acq_rel);
-  if (before + ended == job.tasks) finish(self, job);
+  if (before + ended == tasks) finish(self, job);
 }
 
 void ThreadPool::finish(Worker& self, Job& job) noexcept {
