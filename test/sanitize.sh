@@ -8,7 +8,8 @@ cd "$(dirname "$0")/.."
 
 kind=$1
 out=build/$kind
-js_tests=(test/async.test.ts test/transfer.test.ts test/hostile.test.ts test/properties.test.ts)
+js_tests=(test/async.test.ts test/transfer.test.ts test/in-flight.test.ts test/hostile.test.ts
+  test/properties.test.ts)
 case $kind in
   asan)
     sanitizers=address,undefined

@@ -120,7 +120,7 @@ const READERS = [
   'lib/settings.ts',
   'test/exact.test.ts',
   'test/hostile.test.ts',
-  'test/properties.test.ts',
+  'test/drawn.ts',
 ];
 
 function isKnown(variable: string): boolean {
