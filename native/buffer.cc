@@ -37,10 +37,7 @@ Buffer::~Buffer() {
 }
 
 // Room for one more than are kept, so that giving back never allocates.
-BufferCache::BufferCache() {
-  free_.reserve(kRetainedBuffers + 1);
-  system::keep_freed_memory();  // that of others: JavaScript's outputs
-}
+BufferCache::BufferCache() { free_.reserve(kRetainedBuffers + 1); }
 
 BufferCache& BufferCache::process() {
   static BufferCache* cache = new BufferCache;

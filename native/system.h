@@ -31,10 +31,6 @@ void start_thread(std::function<void()> run);
 // Advice: where it is refused the pages are small ones.
 void advise_huge_pages(void* begin, std::size_t bytes);
 
-// Has the allocator keep more of what is freed, where it gives back so much that the next output is
-// made of fresh pages.
-void keep_freed_memory();
-
 // Keeps this code in memory to the end of the process: Node unloads an addon with the last thread
 // that used it, and our threads live on.
 void stay_loaded();

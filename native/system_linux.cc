@@ -143,17 +143,6 @@ void introduce_this_thread() {
 
 void advise_huge_pages(void* begin, std::size_t bytes) { madvise(begin, bytes, MADV_HUGEPAGE); }
 
-// Unless told otherwise, glibc returns the top of the heap when more than 128 KiB of it are free,
-// and outputs freed by the garbage collector are at the top: a tenth to a third of what a layer
-// into fresh memory took was page faults (64@56 0.44 -> 0.39 ms). A block of its own that is freed
-// raises the bound to twice that block, up to twice 32 MiB; where the process has freed such a
-// block itself, or the environment has set bounds, nothing changes.
-void keep_freed_memory() {
-  constexpr std::size_t kMostRetained = (std::size_t{32} << 20) - (std::size_t{64} << 10);
-  void* volatile block = std::malloc(kMostRetained);  // volatile: or the compiler drops both
-  std::free(block);
-}
-
 // The linker does it: -z nodelete. musl never unloads.
 void stay_loaded() {}
 

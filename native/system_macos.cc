@@ -38,8 +38,6 @@ void introduce_this_thread() { pthread_setname_np("gemmconv"); }
 
 void advise_huge_pages(void*, std::size_t) {}
 
-void keep_freed_memory() {}
-
 void stay_loaded() {
   Dl_info self;
   if (dladdr(reinterpret_cast<const void*>(&stay_loaded), &self) == 0) return;

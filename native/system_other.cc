@@ -11,7 +11,6 @@ double quota_cores() { return 0; }
 double memory_bytes() { return 0; }
 void introduce_this_thread() {}
 void advise_huge_pages(void*, std::size_t) {}
-void keep_freed_memory() {}
 void stay_loaded() {}  // the linker does it, where it knows -z nodelete
 
 }  // namespace gemmconv::system

@@ -64,8 +64,6 @@ void start_thread(std::function<void()> run) { std::thread(std::move(run)).detac
 // Large pages take a privilege that few processes have.
 void advise_huge_pages(void*, std::size_t) {}
 
-void keep_freed_memory() {}
-
 void stay_loaded() {
   HMODULE self = nullptr;
   GetModuleHandleExW(GET_MODULE_HANDLE_EX_FLAG_PIN | GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS,

@@ -34,31 +34,6 @@ describe.skipIf(process.platform !== 'linux')('peak memory beyond the tensors', 
   });
 });
 
-const { glibcVersionRuntime } = (
-  process.report.getReport() as { header: { glibcVersionRuntime?: string } }
-).header;
-
-// Else 3 to 5 page faults a call: the heap's end is given back whenever garbage has been collected.
-test.skipIf(glibcVersionRuntime === undefined)('outputs are made of pages used before', () => {
-  const faults = Number(
-    output(`
-      import { Conv2d } from 'gemmconv';
-      const ones = (...shape) => ({
-        data: new Float32Array(shape.reduce((a, b) => a * b)).fill(1), shape,
-      });
-      const layer = new Conv2d(ones(16, 3, 3, 3), { padding: 1 });
-      const input = ones(1, 3, 32, 32);
-      const calls = 4000;
-      const run = () => { for (let i = 0; i < calls; i++) layer.runSync(input); };
-      run();
-      const before = process.resourceUsage().minorPageFault;
-      run();
-      console.log((process.resourceUsage().minorPageFault - before) / calls);
-    `),
-  );
-  expect(faults).toBeLessThan(0.5);
-});
-
 interface Measured {
   readonly workspaceBytes: number;
   readonly addedBytes: number;
@@ -79,13 +54,9 @@ function measure(layout: Layout, algorithm: Algorithm, method: 'run' | 'runSync'
     await layer.${method}(input, { out });
     console.log(JSON.stringify({ workspaceBytes, addedBytes: peak() - before }));
   `;
-  return JSON.parse(output(script));
-}
-
-function output(script: string): string {
   const root = fileURLToPath(new URL('..', import.meta.url));
   const options = { cwd: root, encoding: 'utf8' } as const;
   const run = spawnSync(process.execPath, ['--input-type=module', '-e', script], options);
   expect(run.status, run.stderr).toBe(0);
-  return run.stdout;
+  return JSON.parse(run.stdout);
 }
