@@ -104,8 +104,8 @@ ComputeCall* make_call(Async& async, std::int32_t ticket, const Conv2dPlan& plan
   return call.release();
 }
 
-// `packing`: ticket of the packing that it waits for, or -1. That one may be over, and lib/ not have
-// been told yet: then its call is gone.
+// `packing`: ticket of the packing that it waits for, or -1. That one may be over, and lib/ not
+// have been told yet: then its call is gone.
 void begin_call(ComputeCall& call, const Napi::Value& packed, const Floats& output,
                 const Napi::Value& packing) {
   if (output.is_given) {
