@@ -116,12 +116,7 @@ function words(text: string): string[] {
   );
 }
 
-const READERS = [
-  'lib/settings.ts',
-  'test/exact.test.ts',
-  'test/hostile.test.ts',
-  'test/drawn.ts',
-];
+const READERS = ['lib/settings.ts', 'test/exact.test.ts', 'test/hostile.test.ts', 'test/drawn.ts'];
 
 function isKnown(variable: string): boolean {
   return READERS.some((file) => read(file).includes(variable));
