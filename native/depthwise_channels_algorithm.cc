@@ -5,7 +5,7 @@
 #include "algorithm.h"
 #include "cost.h"
 #include "cpu.h"
-#include "depthwise_channels.h"
+#include "depthwise_repeated.h"
 #include "filter.h"
 #include "views.h"
 
@@ -22,6 +22,13 @@ constexpr double kVector = 7.0;
 // The same where no pixel is shared, and what that adds to an output (found with 7×7, stride 2).
 constexpr double kTapOfAny = 1.9;
 constexpr double kAny = 26.0;
+
+// A float of the copy of several filters a channel.
+constexpr double kCopied = 0.6;
+// More filters a channel than this are broadcast's work; and floats of the least copy, at most.
+constexpr std::ptrdiff_t kMultiplierMost = 8;
+constexpr double kFloatsOfPixel = 144;
+constexpr double kCopyMost = 1 << 18;
 
 // Threads take rows, unless there are hardly any: two on the same pixels pull lines out of each
 // other's caches (Zen 4, 2 threads, 384@14: 0.0149 → 0.0089 ms).
@@ -42,8 +49,15 @@ class DepthwiseChannelsAlgorithm final : public Algorithm {
       : Algorithm(AlgorithmName::depthwise, "depthwise", "depthwise-channels") {}
 
   bool can_compute(const Conv2dProblem& p) const override {
-    return p.layout == Layout::nhwc && p.group_channels() == 1 && p.group_filters() == 1 &&
-           p.channels >= kLeastChannels;
+    if (p.layout != Layout::nhwc || p.group_channels() != 1 || p.out_channels < kLeastChannels) {
+      return false;
+    }
+    if (p.group_filters() == 1) return true;
+    const double reach = static_cast<double>((p.kernel_h - 1) * p.dilation_h + 1);
+    return p.group_filters() <= kMultiplierMost && std::min(reach, static_cast<double>(p.height)) *
+                                                           static_cast<double>(p.width) *
+                                                           kFloatsOfPixel <=
+                                                       kCopyMost;
   }
 
   // One task takes all groups: they lie on the lanes.
@@ -53,7 +67,7 @@ class DepthwiseChannelsAlgorithm final : public Algorithm {
     plan.blocks = {p.out_channels, p.k(), p.pixels()};
     plan.group_tasks = 1;
     // A part of the channels holds a vector, too.
-    plan.filter_panels = p.channels / plan.isa->depthwise_channels->lanes;
+    plan.filter_panels = p.out_channels / plan.isa->depthwise_channels->lanes;
     plan.filters_first = p.out_height < kRowsToCut;
     plan.units = plan.units_a_block = p.out_height;
   }
@@ -61,51 +75,70 @@ class DepthwiseChannelsAlgorithm final : public Algorithm {
   double cost(const Conv2dPlan& plan) const override {
     const Conv2dProblem& p = plan.problem;
     const std::ptrdiff_t lanes = plan.isa->depthwise_channels->lanes;
-    const double vectors = static_cast<double>(p.pixels() * ((p.channels + lanes - 1) / lanes));
-    const bool share = depthwise_channels_share({plan.isa->depthwise_channels,
-                                                 p.channels,
-                                                 nullptr,
-                                                 patches_of(p, nullptr, 0, 0),
-                                                 {},
-                                                 false});
+    const double vectors = static_cast<double>(p.pixels() * ((p.out_channels + lanes - 1) / lanes));
+    const bool share = depthwise_channels_share(shape_of(plan));
     const double instructions = plan.isa->winograd->fuses ? 1 : 2;
-    const double cycles = kVector + (share ? 0 : kAny);
     const double units = inside_taps(p) * (share ? kTap : kTapOfAny) * instructions;
-    return vectors * (units + cycles * units_a_cycle(lanes)) / static_cast<double>(p.groups);
+    const double cycles = kVector + (share ? 0 : kAny);
+    const double copied =
+        p.group_filters() == 1 ? 0 : static_cast<double>(p.height * p.width * p.out_channels);
+    const double a_cycle = units_a_cycle(lanes);
+    return (vectors * (units + cycles * a_cycle) + copied * kCopied * a_cycle) /
+           static_cast<double>(p.groups);
   }
 
   double handicap(const Conv2dPlan& plan) const override { return depthwise_handicap(plan); }
 
-  std::ptrdiff_t scratch(const Conv2dPlan&) const override { return 0; }
+  std::ptrdiff_t scratch(const Conv2dPlan& plan) const override {
+    const std::ptrdiff_t multiplier = plan.problem.group_filters();
+    return multiplier == 1 ? 0 : depthwise_repeated_scratch({shape_of(plan), multiplier});
+  }
 
-  // Layout 4: taps × channels.
+  // Layout 4: taps × filters.
   int packed_layout(const Conv2dPlan&) const override { return 4; }
 
   std::ptrdiff_t packed_floats(const Conv2dPlan& plan) const override {
-    return plan.problem.k() * plan.problem.channels;
+    return plan.problem.k() * plan.problem.out_channels;
   }
 
   void pack(const Conv2dPlan& plan, const FilterView& filter, float* packed) const override {
-    const std::ptrdiff_t channels = plan.problem.channels;
+    const std::ptrdiff_t filters = plan.problem.out_channels;
     for (std::ptrdiff_t tap = 0; tap < plan.problem.k(); ++tap) {
       const float* of_tap = filter.data + tap / filter.kernel_w * filter.kh_stride +
                             tap % filter.kernel_w * filter.kw_stride;
-      for (std::ptrdiff_t c = 0; c < channels; ++c) {
-        packed[tap * channels + c] = of_tap[c * filter.oc_stride];
+      for (std::ptrdiff_t oc = 0; oc < filters; ++oc) {
+        packed[tap * filters + oc] = of_tap[oc * filter.oc_stride];
       }
     }
   }
 
   void run(const Conv2dPlan& plan, const Conv2dTensors& tensors, const Task& task,
-           float*) const noexcept override {
+           float* scratch) const noexcept override {
     const Conv2dProblem& p = plan.problem;
-    const std::ptrdiff_t lanes = plan.isa->depthwise_channels->lanes;
+    DepthwiseChannels d = shape_of(plan);
+    d.weights = packed_weights(plan, tensors.packed, 0);
+    d.patches = patches_of(p, tensors.input, task.image, 0);
+    d.destination = destination_of(plan, tensors, task.image, 0);
     const bool is_last = task.filters.end == plan.filter_panels;
-    depthwise_channels(
-        {plan.isa->depthwise_channels, p.channels, packed_weights(plan, tensors.packed, 0),
-         patches_of(p, tensors.input, task.image, 0), destination_of(plan, tensors, task.image, 0),
-         is_streamed(p)},
-        {task.filters.begin * lanes, is_last ? p.channels : task.filters.end * lanes}, task.units);
+    const Range filters{task.filters.begin * d.kernel->lanes,
+                        is_last ? p.out_channels : task.filters.end * d.kernel->lanes};
+    if (p.group_filters() == 1) {
+      depthwise_channels(d, filters, task.units);
+    } else {
+      depthwise_repeated({d, p.group_filters()}, filters, task.units, scratch);
+    }
+  }
+
+ private:
+  // All but the tensors.
+  static DepthwiseChannels shape_of(const Conv2dPlan& plan) {
+    const Conv2dProblem& p = plan.problem;
+    return {plan.isa->depthwise_channels,
+            p.out_channels,
+            nullptr,
+            patches_of(p, nullptr, 0, 0),
+            {},
+            p.group_filters() == 1 && is_streamed(p)};
   }
 };
 

@@ -8,7 +8,10 @@ export function hasFma(isa: string): boolean {
   return isa !== 'baseline' || process.arch === 'arm64';
 }
 
-/** `depthwise` wants one channel a group, with nhwc one filter, and no huge stride or window. */
+/**
+ * `depthwise` wants one channel a group, and no huge stride or window; with nhwc one filter (it takes
+ * several where there are enough channels and rows are short, which this leaves aside).
+ */
 export function canCompute(algorithm: Algorithm, problem: GoldenProblem): boolean {
   if (algorithm !== 'depthwise') return true;
   const { CG, OC, KH, KW } = extentsOf(problem);
