@@ -114,8 +114,10 @@ export type Activation =
  *   Goto and van de Geijn 2008 and BLIS (Van Zee and van de Geijn 2015). For any layer
  * - `direct` taps read from the image in place, sums in registers (Georganas et al. 2018). For any
  *   layer
- * - `depthwise` rows of one channel: C/G = 1, in nhwc also OC = C, stride ≤ 4, dilated windows of up
- *   to 1024 pixels
+ * - `depthwise` rows of one channel: C/G = 1. In nhwc OC = C ≥ 16, or up to eight filters a channel
+ *   where the image under a row of outputs has up to 1820 pixels; in nchw where that and the row
+ *   have up to 4096; elsewhere nchw, and nhwc of few channels with OC = C, with stride ≤ 4 and
+ *   dilated windows of up to 1024 pixels
  * - `winograd` F(2×2, 3×3) and F(4×4, 3×3) (Lavin and Gray 2015; points after Barabasz et al. 2018):
  *   3×3, stride 1, dilation ≤ 16, C/G ≤ 4096, finite weights. Not exact: each output is within
  *   50 · 2^-24 · Σ|w| · max|x| of the true value, the largest input taken over its tile of 6×6, and
