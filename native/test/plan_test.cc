@@ -75,6 +75,13 @@ void plan_tests(Suite& suite) {
             plan_of(with(square(1, 1, 28, 1, 3), AlgorithmName::winograd)).estimated_cycles();
         suite.check(forced > 0 && std::isfinite(forced), "winograd by name");
       });
+  suite.test("threads side by side do not write the same cache lines", [&] {
+    Conv2dProblem p = square(1, 128, 56, 128, 3, Layout::nhwc);
+    p.groups = 32;
+    for (const int threads : {2, 3, 8}) {
+      suite.check(plan_of(p, threads).unit_parts >= threads, "neighbouring groups of one pixel");
+    }
+  });
   suite.test("a depthwise layer's estimate is of all its groups", [&] {
     Conv2dProblem p = square(1, 64, 28, 64, 3);
     p.groups = 64;
