@@ -19,12 +19,13 @@ double step_cost(const Panels& rows, const Panels& lanes);
 // Cycles to store one group's output: by whole vectors, or transposed.
 double store_cycles(const Conv2dProblem& problem, Lanes lanes);
 
-// Share of the taps that lie inside the image, along one axis.
-double inside_share(std::ptrdiff_t extent, std::ptrdiff_t out, std::ptrdiff_t taps,
-                    std::ptrdiff_t stride, std::ptrdiff_t dilation, std::ptrdiff_t pad);
-
 // Taps of one channel that lie inside the image, of an average output.
 double inside_taps(const Conv2dProblem& problem);
+
+// A vector of channels of one output of a depthwise convolution with channels on the lanes, which
+// takes so many cycles to finish, by kernels that share loads between outputs or by those that do
+// not.
+double depthwise_channels_cost(const Conv2dPlan& plan, bool shares_loads, double finish_cycles);
 
 // What the cost of a depthwise algorithm is multiplied by when compared with that of one for any
 // number of channels.

@@ -14,15 +14,9 @@ namespace {
 
 // A vector of the widest ISA; the kernel has no narrower ones.
 constexpr std::ptrdiff_t kLeastChannels = 16;
-// Half cycles: a tap of a vector, which without fused multiply-adds is two instructions. Cycles:
-// finishing a vector of outputs. (Zen 4: fits 3×3, 5×5 and 7×7 with strides 1 and 2, 24 to 960
-// channels at 4 to 112 pixels a side within 20 %, beside some 2600 cycles that any call takes.)
-constexpr double kTap = 1.15;
+// Cycles to finish a vector of outputs (Zen 4: found with the constants of depthwise_channels_cost,
+// beside some 2600 cycles that any call takes).
 constexpr double kVector = 7.0;
-// The same where no pixel is shared, and what that adds to an output (found with 7×7, stride 2).
-constexpr double kTapOfAny = 1.9;
-constexpr double kAny = 26.0;
-
 // A float of the copy of several filters a channel.
 constexpr double kCopied = 0.6;
 // More filters a channel than this are broadcast's work; and floats of the least copy, at most.
@@ -76,14 +70,11 @@ class DepthwiseChannelsAlgorithm final : public Algorithm {
     const Conv2dProblem& p = plan.problem;
     const std::ptrdiff_t lanes = plan.isa->depthwise_channels->lanes;
     const double vectors = static_cast<double>(p.pixels() * ((p.out_channels + lanes - 1) / lanes));
-    const bool share = depthwise_channels_share(shape_of(plan));
-    const double instructions = plan.isa->winograd->fuses ? 1 : 2;
-    const double units = inside_taps(p) * (share ? kTap : kTapOfAny) * instructions;
-    const double cycles = kVector + (share ? 0 : kAny);
+    const double vector =
+        depthwise_channels_cost(plan, depthwise_channels_share(shape_of(plan)), kVector);
     const double copied =
         p.group_filters() == 1 ? 0 : static_cast<double>(p.height * p.width * p.out_channels);
-    const double a_cycle = units_a_cycle(lanes);
-    return (vectors * (units + cycles * a_cycle) + copied * kCopied * a_cycle) /
+    return (vectors * vector + copied * kCopied * units_a_cycle(lanes)) /
            static_cast<double>(p.groups);
   }
 

@@ -13,17 +13,11 @@ namespace gemmconv {
 namespace {
 
 // Cycles: a panel; a vector of channels of a pixel transposed on the way there, and finished and
-// transposed on the way back. Half of that: a tap of a vector, which without fused multiply-adds is
-// two instructions. (Zen 4: fits 3×3, 5×5 and 7×7 with strides 1 and 2 at 4 to 112 pixels a side
-// within 12 %, but for 4 × 4 ones, which are cheaper than that with 16 lanes.)
+// transposed on the way back. (Zen 4: fits 3×3, 5×5 and 7×7 with strides 1 and 2 at 4 to 112 pixels
+// a side within 12 %, but for 4 × 4 ones, which are cheaper than that with 16 lanes.)
 constexpr double kPanel = 420;
 constexpr double kRead = 4.9;
 constexpr double kWritten = 11.5;
-constexpr double kTap = 1.15;
-// The same where the kernel shares no loads, and what that adds to an output (found with 7×7,
-// stride 2).
-constexpr double kTapOfAny = 1.9;
-constexpr double kAny = 26;
 // Pixels of a row of outputs and of what lies under it, which a band holds at least.
 constexpr double kBandMost = 4096;
 
@@ -53,14 +47,11 @@ class DepthwiseTransposedAlgorithm final : public Algorithm {
 
   double cost(const Conv2dPlan& plan) const override {
     const Conv2dProblem& p = plan.problem;
-    const bool share = depthwise_transposed_share(shape_of(plan));
-    const double instructions = plan.isa->winograd->fuses ? 1 : 2;
-    const double units = inside_taps(p) * (share ? kTap : kTapOfAny) * instructions;
-    const double cycles = kWritten + (share ? 0 : kAny);
-    const double a_cycle = units_a_cycle(lanes(plan));
-    const double outputs = static_cast<double>(p.pixels() * p.group_filters());
-    const double panel = outputs * (units + cycles * a_cycle) +
-                         (static_cast<double>(p.height * p.width) * kRead + kPanel) * a_cycle;
+    const double vector =
+        depthwise_channels_cost(plan, depthwise_transposed_share(shape_of(plan)), kWritten);
+    const double read = static_cast<double>(p.height * p.width) * kRead + kPanel;
+    const double panel = static_cast<double>(p.pixels() * p.group_filters()) * vector +
+                         read * units_a_cycle(lanes(plan));
     return panel * static_cast<double>(panels(plan)) / static_cast<double>(p.groups);
   }
 

@@ -39,14 +39,11 @@ class DirectAlgorithm final : public Algorithm {
   double cost(const Conv2dPlan& plan) const override {
     const Conv2dProblem& p = plan.problem;
     const Direct d = shape_of(plan);
-    const double inside =
-        inside_share(p.height, p.out_height, p.kernel_h, p.stride_h, p.dilation_h, p.pad_top) *
-        inside_share(p.width, p.out_width, p.kernel_w, p.stride_w, p.dilation_w, p.pad_left);
     const double tile = p.layout == Layout::nhwc ? kTile : kTransposedTile;
     const double cycles = store_cycles(p, plan.lanes) +
                           static_cast<double>(d.tiles() * d.filter_panels().count()) * tile +
                           static_cast<double>(direct_copied_lines(d)) * kCopyLine;
-    return static_cast<double>(p.k() * d.out_height) * inside *
+    return static_cast<double>(p.group_channels() * d.out_height) * inside_taps(p) *
                step_cost(d.segments(), d.filter_panels()) +
            cycles * units_a_cycle(d.kernel->lanes);
   }
