@@ -43,14 +43,7 @@ template <int kFirst, typename V>
 [[gnu::noinline]] void store_some(float* c, Vec v, int valid) {
   alignas(64) float values[kLanes];
   store(values, v);
-  if (valid < 4) {
-    for (int l = 0; l < valid; ++l) c[l] = values[l];
-    return;
-  }
-  for (int l = 0; l < valid; l += 4) {
-    const int at = l + 4 <= valid ? l : valid - 4;
-    *reinterpret_cast<Quad*>(c + at) = *reinterpret_cast<const Quad*>(values + at);
-  }
+  store_quads(values, 0, valid, c);
 }
 
 // Finishes the rows of a tile that exist.

@@ -140,18 +140,23 @@ void store_columns(const float* values, int rows, int columns, int valid, const 
   }
 }
 
-// Copies neighbours: whole vectors, then four at a time, of which the last overlap those before.
+// Copies neighbours [begin, end) by four, of which the last overlap those before, down to 0.
+[[gnu::always_inline]] inline void store_quads(const float* values, int begin, int end, float* c) {
+  if (end < 4) {
+    for (int l = begin; l < end; ++l) c[l] = values[l];
+    return;
+  }
+  for (int l = begin; l < end; l += 4) {
+    const int at = l + 4 <= end ? l : end - 4;
+    *reinterpret_cast<Quad*>(c + at) = *reinterpret_cast<const Quad*>(values + at);
+  }
+}
+
+// Copies neighbours: whole vectors, then four at a time.
 [[gnu::always_inline]] inline void store_neighbours(const float* values, int count, float* c) {
   int l = 0;
   for (; l + kLanes <= count; l += kLanes) store(c + l, load(values + l));
-  if (count < 4) {
-    for (; l < count; ++l) c[l] = values[l];
-    return;
-  }
-  for (; l < count; l += 4) {
-    const int at = l + 4 <= count ? l : count - 4;
-    *reinterpret_cast<Quad*>(c + at) = *reinterpret_cast<const Quad*>(values + at);
-  }
+  store_quads(values, l, count, c);
 }
 
 // Stores a finished tile that is not made of whole vectors of neighbours.
