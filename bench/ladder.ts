@@ -4,10 +4,10 @@ import { contest } from './contest.js';
 import { type Driver, nchwOutput } from './drivers/driver.js';
 import { im2colDriver } from './drivers/im2col.js';
 import { naiveDriver } from './drivers/naive.js';
-import { canPlan } from './drivers/variant.js';
 import { formatGflops, formatMs, formatPercent, formatTimes } from './format.js';
 import { setIsa } from './internals.js';
 import type { BenchLayer } from './layers.js';
+import { canPlan } from './plannable.js';
 import { sizeOf } from './workload.js';
 
 /** One idea more than the rung below; docs/guide/performance.md tells why each is faster. */

@@ -1,11 +1,12 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { canPlan } from '../bench/plannable.js';
 import type { Conv2d } from '../lib/conv2d.js';
 import { info, setIsa, setThreads, setVariant, variants } from '../lib/settings.js';
 import type { Tensor } from '../lib/types.js';
 import { firstBeyond, firstDifference } from './difference.js';
 import { goldenConv2d } from './golden/conv2d.js';
 import { extentsOf } from './golden/extents.js';
-import { canCompute, canPlan, hasFma, imageOf, layerOf } from './library.js';
+import { canCompute, hasFma, imageOf, layerOf } from './library.js';
 import { describeProblem, type Kind, type Problem, randomProblem } from './problems.js';
 
 // Another seed draws other problems: GEMMCONV_TEST_SEED=7 npx vitest run test/exact

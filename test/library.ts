@@ -21,17 +21,6 @@ export function canCompute(algorithm: Algorithm, problem: GoldenProblem): boolea
   return CG === 1 && (problem.layout !== 'nhwc' || OC === (problem.groups ?? 1)) && window <= 1024;
 }
 
-/** Whether its algorithm, and the variant that is set, can compute the shape. */
-export function canPlan(layer: Conv2d, shape: readonly number[]): boolean {
-  try {
-    layer.plan(shape);
-    return true;
-  } catch (error) {
-    if ((error as { code?: string }).code === 'ERR_INVALID_ARG_VALUE') return false;
-    throw error;
-  }
-}
-
 /** The library's layer for a problem of the golden reference. */
 export function layerOf(problem: GoldenProblem | Problem, algorithm: Algorithm): Conv2d {
   const { filter, bias, stride, dilation, groups, activation, layout, filterLayout } = problem;

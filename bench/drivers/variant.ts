@@ -1,5 +1,6 @@
-import { type Conv2d, type Layout, setThreads } from 'gemmconv';
+import { type Layout, setThreads } from 'gemmconv';
 import { setVariant } from '../internals.js';
+import { canPlan } from '../plannable.js';
 import { sizeOf, transposed, type Workload } from '../workload.js';
 import { type Driver, nchwOutput, nhwcOutput } from './driver.js';
 import { layerIn } from './native.js';
@@ -53,15 +54,4 @@ export function exactVariants(
     setVariant(variant);
     return canPlan(layer, shape);
   });
-}
-
-/** Whether the algorithm asked for can compute the shape. */
-export function canPlan(layer: Conv2d, shape: readonly number[]): boolean {
-  try {
-    layer.plan(shape);
-    return true;
-  } catch (error) {
-    if ((error as { code?: string }).code === 'ERR_INVALID_ARG_VALUE') return false;
-    throw error;
-  }
 }
