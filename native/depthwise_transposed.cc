@@ -81,8 +81,8 @@ class Bands {
   void read(std::ptrdiff_t panel, Range rows, float* image) const {
     const std::ptrdiff_t pixels = rows.size() * p_.width;
     if (pixels == 0) return;
-    d_.strips->read({p_.image + panel * lanes_ * p_.channel_stride + rows.begin * p_.row_stride,
-                     p_.channel_stride, 1, channels_of(panel), pixels, pixels, image, 0});
+    d_.vectors->read({p_.image + panel * lanes_ * p_.channel_stride + rows.begin * p_.row_stride,
+                      p_.channel_stride, 1, channels_of(panel), pixels, pixels, image, 0});
   }
 
   // The image rows from `first` on lie at `image`, the output rows from `first_output` at `sums`.
@@ -106,7 +106,7 @@ class Bands {
     float bias[kMostLanes];
     for (std::ptrdiff_t c = 0; c < channels; ++c) bias[c] = output.bias[c * d_.multiplier];
     output.bias = bias;
-    d_.strips->write({sums, rows.size() * p_.out_width, channels, true, output});
+    d_.vectors->write({sums, rows.size() * p_.out_width, channels, true, output});
   }
 
   const DepthwiseTransposed& d_;

@@ -15,7 +15,7 @@ namespace gemmconv {
 
 struct DepthwiseTransposed {
   const DepthwiseChannelsKernel* kernel;
-  const WinogradKernel* strips;  // whose pixels are vectors of channels, too
+  const ChannelVectorsKernel* vectors;
   std::ptrdiff_t channels, multiplier;
   const float* weights;     // panels of a vector of channels × multiplier × taps × lanes
   Patches patches;          // from the first channel on

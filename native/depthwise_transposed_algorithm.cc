@@ -104,7 +104,7 @@ class DepthwiseTransposedAlgorithm final : public Algorithm {
   static DepthwiseTransposed shape_of(const Conv2dPlan& plan) {
     const Conv2dProblem& p = plan.problem;
     return {plan.isa->depthwise_channels,
-            plan.isa->winograd,
+            plan.isa->channel_vectors,
             p.channels,
             p.group_filters(),
             nullptr,

@@ -15,6 +15,7 @@ extern const DirectPixelsKernel direct_pixels_kernel;
 extern const StripKernel strip_kernel;
 extern const DepthwisePixelsKernel depthwise_pixels_kernel;
 extern const DepthwiseChannelsKernel depthwise_channels_kernel;
+extern const ChannelVectorsKernel channel_vectors_kernel;
 extern const WinogradKernel winograd_kernel;
 }  // namespace baseline
 
@@ -26,6 +27,7 @@ extern const DirectPixelsKernel direct_pixels_kernel;
 extern const StripKernel strip_kernel;
 extern const DepthwisePixelsKernel depthwise_pixels_kernel;
 extern const DepthwiseChannelsKernel depthwise_channels_kernel;
+extern const ChannelVectorsKernel channel_vectors_kernel;
 extern const WinogradKernel winograd_kernel;
 }  // namespace avx2
 namespace avx512 {
@@ -35,6 +37,7 @@ extern const DirectPixelsKernel direct_pixels_kernel;
 extern const StripKernel strip_kernel;
 extern const DepthwisePixelsKernel depthwise_pixels_kernel;
 extern const DepthwiseChannelsKernel depthwise_channels_kernel;
+extern const ChannelVectorsKernel channel_vectors_kernel;
 extern const WinogradKernel winograd_kernel;
 }  // namespace avx512
 #endif
@@ -47,14 +50,15 @@ bool always() { return true; }
 const Isa kIsas[] = {
     {"baseline", always, &baseline::gemm_kernel, &baseline::direct_kernel,
      &baseline::direct_pixels_kernel, &baseline::strip_kernel, &baseline::depthwise_pixels_kernel,
-     &baseline::depthwise_channels_kernel, &baseline::winograd_kernel},
+     &baseline::depthwise_channels_kernel, &baseline::channel_vectors_kernel,
+     &baseline::winograd_kernel},
 #if defined(__x86_64__)
     {"avx2", cpu_has_avx2_fma, &avx2::gemm_kernel, &avx2::direct_kernel,
      &avx2::direct_pixels_kernel, &avx2::strip_kernel, &avx2::depthwise_pixels_kernel,
-     &avx2::depthwise_channels_kernel, &avx2::winograd_kernel},
+     &avx2::depthwise_channels_kernel, &avx2::channel_vectors_kernel, &avx2::winograd_kernel},
     {"avx512", cpu_has_avx512f, &avx512::gemm_kernel, &avx512::direct_kernel,
      &avx512::direct_pixels_kernel, &avx512::strip_kernel, &avx512::depthwise_pixels_kernel,
-     &avx512::depthwise_channels_kernel, &avx512::winograd_kernel},
+     &avx512::depthwise_channels_kernel, &avx512::channel_vectors_kernel, &avx512::winograd_kernel},
 #endif
 };
 

@@ -17,6 +17,7 @@ struct Isa {
   const StripKernel* strip;
   const DepthwisePixelsKernel* depthwise_pixels;
   const DepthwiseChannelsKernel* depthwise_channels;
+  const ChannelVectorsKernel* channel_vectors;
   const WinogradKernel* winograd;
 };
 

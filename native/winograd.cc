@@ -88,16 +88,16 @@ void read_strip(const Winograd& w, const Rectangle& at, std::ptrdiff_t channel, 
   const float* x = p.image + at.image * w.image_stride + channel * p.channel_stride +
                    (ih + rows.begin * p.dilation_h) * p.row_stride +
                    (iw + columns.begin) * p.column_stride;
-  WinogradRead read{x,
-                    p.channel_stride,
-                    p.column_stride,
-                    std::min(lanes, w.channels - channel),
-                    one_run ? rows.size() * p.width : columns.size(),
-                    columns.size(),
-                    strip + (rows.begin * size.columns + columns.begin) * lanes,
-                    size.columns * lanes};
+  ChannelVectorsRead read{x,
+                          p.channel_stride,
+                          p.column_stride,
+                          std::min(lanes, w.channels - channel),
+                          one_run ? rows.size() * p.width : columns.size(),
+                          columns.size(),
+                          strip + (rows.begin * size.columns + columns.begin) * lanes,
+                          size.columns * lanes};
   for (std::ptrdiff_t i = 0; i < runs; ++i) {
-    w.kernel->read(read);
+    w.vectors->read(read);
     read.x += p.dilation_h * p.row_stride;
     read.strip += read.strip_row_stride;
   }
@@ -217,9 +217,9 @@ void write_strip(const Winograd& w, const Rectangle& at, const Existing& outputs
   for (std::ptrdiff_t i = 0; i < runs; ++i) {
     const std::ptrdiff_t row = (rows.begin + i) * dilation + at.first_row;
     const std::ptrdiff_t pixel = row * w.patches.out_width + columns.begin;
-    w.kernel->write({strip + i * pixels * w.kernel->lanes, pixels,
-                     std::min<std::ptrdiff_t>(w.kernel->lanes, w.filters - filter),
-                     lanes == Lanes::pixels, destination.tile(lanes, filter, pixel)});
+    w.vectors->write({strip + i * pixels * w.kernel->lanes, pixels,
+                      std::min<std::ptrdiff_t>(w.kernel->lanes, w.filters - filter),
+                      lanes == Lanes::pixels, destination.tile(lanes, filter, pixel)});
   }
 }
 

@@ -28,6 +28,7 @@ namespace gemmconv {
 
 struct Winograd {
   const WinogradKernel* kernel;
+  const ChannelVectorsKernel* vectors;
   const WinogradTransforms* transforms;  // &kernel->f2 or &kernel->f4
   std::ptrdiff_t filters, channels;      // of the group
   const float* filter_packed;

@@ -161,6 +161,7 @@ class WinogradAlgorithm final : public Algorithm {
     const Conv2dProblem& p = plan.problem;
     Winograd w{};
     w.kernel = plan.isa->winograd;
+    w.vectors = plan.isa->channel_vectors;
     w.transforms = &transforms(plan);
     w.filters = p.group_filters();
     w.channels = p.group_channels();

@@ -27,6 +27,9 @@ const LEAST_SHARE: Readonly<Record<string, number>> = {
   winograd: 0.39,
 };
 
+/** Kernels that only copy. */
+const COPYING: readonly string[] = ['strip', 'channel_vectors'];
+
 /** The same for rows of taps that are cut by a border: a test and a jump for each pixel besides. */
 const CUT_ROW_SHARE = 0.25;
 
@@ -191,7 +194,7 @@ const objects = canRead
         isa: /gemmconv_kernel_(\w+)\.dir/.exec(path)?.[1] ?? '',
         kernel: basename(path).replace('_kernel.cc.o', ''),
       }))
-      .filter(({ kernel }) => kernel !== 'strip') // it only copies
+      .filter(({ kernel }) => !COPYING.includes(kernel))
       // An old build keeps the objects of sources that are gone.
       .filter(({ kernel }) => existsSync(join(kernels, `${kernel}_kernel.cc`)))
   : [];

@@ -146,11 +146,11 @@ struct StripKernel {
   void (*copy_line)(const StripLine&);
 };
 
-// The parts of a Winograd convolution F(t×t, 3×3), a vector of channels at a time. Pixels on their
-// way in or out lie in a strip: rows of pixels, each pixel `lanes` channels.
+// A strip of pixels, each a vector of channels: rows of an image, or of an output, on their way
+// from or to either layout.
 
 // Copies a run of pixels, neighbours in memory, into a strip.
-struct WinogradRead {
+struct ChannelVectorsRead {
   const float* x;  // channel c of pixel p is at x[c·channel_stride + p·pixel_stride]
   std::ptrdiff_t channel_stride, pixel_stride;
   std::ptrdiff_t channels;  // of the vector's lanes, how many exist
@@ -161,12 +161,20 @@ struct WinogradRead {
 };
 
 // Finishes a run of pixels of a contiguous strip into `output`.
-struct WinogradWrite {
+struct ChannelVectorsWrite {
   const float* strip;
   std::ptrdiff_t pixels, channels;
   bool transposed;  // rows of `output` are channels, its lanes pixels; else the other way round
   Output output;
 };
+
+struct ChannelVectorsKernel {
+  void (*read)(const ChannelVectorsRead&);
+  void (*write)(const ChannelVectorsWrite&);
+};
+
+// The parts of a Winograd convolution F(t×t, 3×3), a vector of channels at a time, whose pixels lie
+// in strips.
 
 // One tile of outputs, of which rows × columns exist, from its frequencies.
 struct WinogradResult {
@@ -202,8 +210,6 @@ struct WinogradKernel {
   int vectors;
   bool fuses;  // multiplies and adds with one rounding
   WinogradTransforms f2, f4;
-  void (*read)(const WinogradRead&);
-  void (*write)(const WinogradWrite&);
   void (*product[kMaxRows][kMaxVectors])(const WinogradProduct&);
 };
 

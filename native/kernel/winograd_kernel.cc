@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
-// The parts of a Winograd convolution, one source, compiled once per ISA: pixels into strips, tiles
-// to frequencies, the product of each frequency, frequencies back to tiles, strips to the output.
-// Channels lie on the lanes throughout, so tiles need no vector's worth of neighbours and nchw is
-// nhwc with a transposition at either end.
-#include "epilogue.h"
+// The parts of a Winograd convolution, one source, compiled once per ISA: tiles to frequencies, the
+// product of each frequency, frequencies back to tiles. Channels lie on the lanes throughout, so
+// tiles need no vector's worth of neighbours and nchw is nhwc with a transposition at either end
+// (channel_vectors_kernel.cc).
+#include "kernel.h"
+#include "vec.h"
 
 namespace gemmconv::GEMMCONV_ISA {
 namespace {
@@ -15,178 +16,6 @@ constexpr bool kFuses = true;
 #else
 constexpr bool kFuses = false;
 #endif
-
-// --- transposition of lanes × lanes floats -------------------------------------------------------
-
-template <int... I>
-struct Indices {};
-template <int N, int... I>
-struct UpTo : UpTo<N - 1, N - 1, I...> {};
-template <int... I>
-struct UpTo<0, I...> {
-  using Type = Indices<I...>;
-};
-
-// Swaps the upper right with the lower left quarter of 2D × 2D blocks, of which a is a row in the
-// upper half, and b the row D below.
-template <int D, int... I>
-[[gnu::always_inline]] inline void exchange(Vec& a, Vec& b, Indices<I...>) {
-  const Vec upper = __builtin_shufflevector(a, b, ((I & D) ? kLanes + I - D : I)...);
-  const Vec lower = __builtin_shufflevector(a, b, ((I & D) ? kLanes + I : I + D)...);
-  a = upper;
-  b = lower;
-}
-
-template <int D>
-[[gnu::always_inline]] inline void transpose_blocks(Vec (&v)[kLanes]) {
-  GEMMCONV_UNROLL
-  for (int i = 0; i < kLanes; ++i) {
-    if ((i & D) == 0) exchange<D>(v[i], v[i + D], typename UpTo<kLanes>::Type{});
-  }
-  if constexpr (D > 1) transpose_blocks<D / 2>(v);
-}
-
-[[gnu::always_inline]] inline void transpose(Vec (&v)[kLanes]) { transpose_blocks<kLanes / 2>(v); }
-
-// --- strips --------------------------------------------------------------------------------------
-
-void read_in_place(const WinogradRead& t) {
-  const float* x = t.x;
-  float* row = t.strip;
-  for (std::ptrdiff_t p = 0; p < t.pixels; p += t.columns, row += t.strip_row_stride) {
-    for (std::ptrdiff_t i = 0; i < t.columns; ++i, x += t.pixel_stride) {
-      if (t.channels == kLanes) {
-        store(row + i * kLanes, load(x));
-      } else {
-        for (std::ptrdiff_t c = 0; c < t.channels; ++c) row[i * kLanes + c] = x[c];
-      }
-    }
-  }
-}
-
-// Pixels [p, p + kLanes) of the run, channels on the lanes. Lanes past the last channel hold that
-// channel again, which nobody will read.
-[[gnu::always_inline]] inline void load_transposed(const WinogradRead& t, std::ptrdiff_t p,
-                                                   Vec (&v)[kLanes]) {
-  const float* x = t.x + p;
-  if (t.channels == kLanes) {
-    GEMMCONV_UNROLL
-    for (int c = 0; c < kLanes; ++c) {
-      v[c] = load(x);
-      x += t.channel_stride;
-    }
-  } else {
-    GEMMCONV_UNROLL
-    for (int c = 0; c < kLanes; ++c) {
-      v[c] = load(x);
-      x += c + 1 < t.channels ? t.channel_stride : 0;
-    }
-  }
-  transpose(v);
-}
-
-// Stores those of kLanes pixels that exist, from pixel p on.
-void store_pixels(const WinogradRead& t, std::ptrdiff_t p, const Vec (&v)[kLanes]) {
-  std::ptrdiff_t column = p % t.columns;
-  float* to = t.strip + p / t.columns * t.strip_row_stride + column * kLanes;
-  const std::ptrdiff_t next_row = t.strip_row_stride - t.columns * kLanes;
-  GEMMCONV_UNROLL
-  for (int i = 0; i < kLanes; ++i) {
-    store(to, v[i]);
-    const bool end = ++column == t.columns;
-    to += kLanes + (end ? next_row : 0);
-    column = end ? 0 : column;
-  }
-}
-
-void read_transposed(const WinogradRead& t) {
-  if (t.pixels < kLanes) {
-    float* to = t.strip;
-    for (std::ptrdiff_t p = 0, column = 0; p < t.pixels; ++p) {
-      for (std::ptrdiff_t c = 0; c < t.channels; ++c) {
-        to[column * kLanes + c] = t.x[c * t.channel_stride + p];
-      }
-      if (++column == t.columns) {
-        column = 0;
-        to += t.strip_row_stride;
-      }
-    }
-    return;
-  }
-  // The last vector overlaps the one before it: pixels may be stored twice.
-  std::ptrdiff_t p = 0;
-  while (true) {
-    Vec v[kLanes];
-    load_transposed(t, p, v);
-    store_pixels(t, p, v);
-    if (p + kLanes >= t.pixels) return;
-    p = p + 2 * kLanes <= t.pixels ? p + kLanes : t.pixels - kLanes;
-  }
-}
-
-void read(const WinogradRead& t) {
-  if (t.channel_stride == 1) {
-    read_in_place(t);
-  } else {
-    read_transposed(t);
-  }
-}
-
-// Output channels on the lanes of the output as well.
-void write_in_place(const WinogradWrite& t) {
-  constexpr int kRows = 8;
-  Output out = t.output;
-  const auto pixels = [&]<int R>(std::ptrdiff_t p, Vec(&acc)[R][1]) __attribute__((always_inline)) {
-    GEMMCONV_UNROLL
-    for (int r = 0; r < R; ++r) acc[r][0] = load(t.strip + (p + r) * kLanes);
-    finish<R, 1>(acc, static_cast<int>(t.channels), out);
-    out.c += R * out.row_stride;
-    if (out.add != nullptr) out.add += R * out.row_stride;
-  };
-  std::ptrdiff_t p = 0;
-  for (; p + kRows <= t.pixels; p += kRows) {
-    Vec acc[kRows][1];
-    pixels(p, acc);
-  }
-  for (; p < t.pixels; ++p) {
-    Vec acc[1][1];
-    pixels(p, acc);
-  }
-}
-
-void write_transposed(const WinogradWrite& t) {
-  Output out = t.output;
-  for (std::ptrdiff_t p = 0; p < t.pixels; p += kLanes) {
-    const int valid = static_cast<int>(t.pixels - p < kLanes ? t.pixels - p : kLanes);
-    Vec v[kLanes];
-    GEMMCONV_UNROLL
-    for (int i = 0; i < kLanes; ++i) v[i] = load(t.strip + (p + i) * kLanes);
-    transpose(v);
-    if (t.channels == kLanes) {
-      Vec acc[kLanes][1];
-      GEMMCONV_UNROLL
-      for (int r = 0; r < kLanes; ++r) acc[r][0] = v[r];
-      finish<kLanes, 1>(acc, valid, out);
-    } else {
-      alignas(64) float sums[kLanes * kLanes];
-      GEMMCONV_UNROLL
-      for (int r = 0; r < kLanes; ++r) {
-        store(sums + r * kLanes, v[r] + out.bias[r]);
-      }
-      finish_in_memory(sums, static_cast<int>(t.channels), kLanes, valid, out);
-    }
-    out.c += kLanes;
-    if (out.add != nullptr) out.add += kLanes;
-  }
-}
-
-void write(const WinogradWrite& t) {
-  if (t.transposed) {
-    write_transposed(t);
-  } else {
-    write_in_place(t);
-  }
-}
 
 // --- transforms ----------------------------------------------------------------------------------
 // Cook-Toom: multiply polynomials at points and interpolate, transposed to a correlation (Lavin and
@@ -379,8 +208,6 @@ constexpr WinogradKernel make() {
                         kFuses,
                         {F2::kTile, F2::kTile + 2, input<F2>, output<F2>},
                         {F4::kTile, F4::kTile + 2, input<F4>, output<F4>},
-                        read,
-                        write,
                         {}};
   fill<kMr, kVectors>(kernel);
   return kernel;

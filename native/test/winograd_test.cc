@@ -90,10 +90,11 @@ Case random_case(Random& random) {
   return c;
 }
 
-Winograd group_of(const Case& c, std::ptrdiff_t group, const WinogradKernel& kernel,
+Winograd group_of(const Case& c, std::ptrdiff_t group, const Isa& isa,
                   const WinogradTransforms& transforms, float* output) {
   Winograd w{};
-  w.kernel = &kernel;
+  w.kernel = isa.winograd;
+  w.vectors = isa.channel_vectors;
   w.transforms = &transforms;
   w.filters = c.group_filters();
   w.channels = c.group_channels();
@@ -130,13 +131,13 @@ Winograd group_of(const Case& c, std::ptrdiff_t group, const WinogradKernel& ker
 }
 
 // The whole convolution, each group cut at random into blocks and into four tasks.
-std::vector<float> convolve(Suite& suite, const Case& c, const WinogradKernel& kernel,
+std::vector<float> convolve(Suite& suite, const Case& c, const Isa& isa,
                             const WinogradTransforms& transforms, Random& random) {
   constexpr std::size_t kCanary = 64;
   std::vector<float> output(
       static_cast<std::size_t>(c.batch * c.filters * c.out_pixels()) + 2 * kCanary, kUntouched);
   for (std::ptrdiff_t group = 0; group < c.groups; ++group) {
-    Winograd w = group_of(c, group, kernel, transforms, output.data() + kCanary);
+    Winograd w = group_of(c, group, isa, transforms, output.data() + kCanary);
     w.block_spans = 1 + random.below(70);
     const Panels panels = w.filter_panels();
     const std::ptrdiff_t u_size = transforms.side * transforms.side * w.channels * panels.stored();
@@ -249,11 +250,11 @@ double worst_error(const Case& c, const WinogradTransforms& transforms,
   return worst;
 }
 
-void check_case(Suite& suite, const WinogradKernel& kernel, const WinogradTransforms& transforms,
+void check_case(Suite& suite, const Isa& isa, const WinogradTransforms& transforms,
                 Random& random) {
   const Case c = random_case(random);
-  const std::vector<float> output = convolve(suite, c, kernel, transforms, random);
-  const std::vector<float> again = convolve(suite, c, kernel, transforms, random);
+  const std::vector<float> output = convolve(suite, c, isa, transforms, random);
+  const std::vector<float> again = convolve(suite, c, isa, transforms, random);
   const std::string what = "c=" + std::to_string(c.channels) + " oc=" + std::to_string(c.filters) +
                            " h=" + std::to_string(c.height) + " w=" + std::to_string(c.width) +
                            (c.nhwc ? " nhwc" : " nchw");
@@ -365,7 +366,7 @@ void check_rms(Suite& suite, const Isa& isa, const WinogradTransforms& transform
                const Layer& layer) {
   Random random(5);
   const Case c = natural_case(layer, random);
-  const double ratio = rms_ratio(c, convolve(suite, c, *isa.winograd, transforms, random));
+  const double ratio = rms_ratio(c, convolve(suite, c, isa, transforms, random));
   const std::string what = std::to_string(c.channels) + "@" + std::to_string(c.height);
   const bool chosen = may_be_chosen(c, isa, transforms);
   suite.check(!chosen || ratio <= 2, "rms ratio " + std::to_string(ratio) + " on " + what);
@@ -379,14 +380,13 @@ void winograd_tests(Suite& suite) {
   for (int i = 0; i < isa_count(); ++i) {
     const Isa& isa = isa_at(i);
     if (!isa.runs_here()) continue;
-    const WinogradKernel& kernel = *isa.winograd;
-    for (const WinogradTransforms* transforms : {&kernel.f2, &kernel.f4}) {
+    for (const WinogradTransforms* transforms : {&isa.winograd->f2, &isa.winograd->f4}) {
       const std::string name =
           "winograd f" + std::to_string(transforms->tile) + " on " + isa.name + ", ";
       suite.test(name + "any geometry", [&] {
         Random random(11);
         for (int repeat = 0; repeat < 100; ++repeat) {
-          check_case(suite, kernel, *transforms, random);
+          check_case(suite, isa, *transforms, random);
         }
       });
       suite.test(name + "rms error", [&] {
