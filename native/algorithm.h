@@ -19,6 +19,20 @@ struct Task {
   Range filters;                // of plan.filter_panels
 };
 
+// How the packed weights of a group task lie. Plans of a layer and an ISA with equal layouts read
+// the same floats. (A layer's filter is packed once for each, whatever its images' shapes.)
+enum class PackedLayout : int {
+  row_panels,        // of the GEMM kernel's rows, by K blocks
+  lane_panels,       // of vectors of filters, K in one block
+  lane_panels_by_k,  // the same, by K blocks
+  pixel_row_panels,  // of the direct_pixels kernel's rows, K in one block
+  filters_taps,      // depthwise: filters × taps
+  taps_filters,      // depthwise: taps × filters
+  channels_vectors,  // depthwise: vectors of channels × multiplier × taps × lanes
+  winograd_f2,       // frequencies, see winograd.h
+  winograd_f4,
+};
+
 // An algorithm has no state: every answer depends on its arguments alone.
 class Algorithm {
  public:
@@ -42,9 +56,9 @@ class Algorithm {
   // Floats of scratch a thread needs for the largest task of a complete plan.
   virtual std::ptrdiff_t scratch(const Conv2dPlan& plan) const = 0;
 
-  // The packed weights of one group task. Plans of a layer and an ISA with equal layouts read the
-  // same. The view shows the first of the groups; the filters of the others follow in it.
-  virtual int packed_layout(const Conv2dPlan& plan) const = 0;
+  // The packed weights of one group task. The view shows the first of the groups; the filters of
+  // the others follow in it.
+  virtual PackedLayout packed_layout(const Conv2dPlan& plan) const = 0;
   virtual std::ptrdiff_t packed_floats(const Conv2dPlan& plan) const = 0;
   virtual void pack(const Conv2dPlan& plan, const FilterView& filter, float* packed) const = 0;
 

@@ -85,8 +85,9 @@ class DepthwiseChannelsAlgorithm final : public Algorithm {
     return multiplier == 1 ? 0 : depthwise_repeated_scratch({shape_of(plan), multiplier});
   }
 
-  // Layout 4: taps × filters.
-  int packed_layout(const Conv2dPlan&) const override { return 4; }
+  PackedLayout packed_layout(const Conv2dPlan&) const override {
+    return PackedLayout::taps_filters;
+  }
 
   std::ptrdiff_t packed_floats(const Conv2dPlan& plan) const override {
     return plan.problem.k() * plan.problem.out_channels;

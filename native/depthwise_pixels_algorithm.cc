@@ -90,9 +90,8 @@ class DepthwisePixelsAlgorithm final : public Algorithm {
     return depthwise_pixels_scratch(shape_of(plan));
   }
 
-  // Layout 3, filters × taps; or 4, taps × filters.
-  int packed_layout(const Conv2dPlan& plan) const override {
-    return is_planar(plan.problem) ? 3 : 4;
+  PackedLayout packed_layout(const Conv2dPlan& plan) const override {
+    return is_planar(plan.problem) ? PackedLayout::filters_taps : PackedLayout::taps_filters;
   }
 
   std::ptrdiff_t packed_floats(const Conv2dPlan& plan) const override {

@@ -61,8 +61,9 @@ class DepthwiseTransposedAlgorithm final : public Algorithm {
     return depthwise_transposed_scratch(shape_of(plan));
   }
 
-  // Layout 7: panels of a vector of channels × multiplier × taps × lanes.
-  int packed_layout(const Conv2dPlan&) const override { return 7; }
+  PackedLayout packed_layout(const Conv2dPlan&) const override {
+    return PackedLayout::channels_vectors;
+  }
 
   std::ptrdiff_t packed_floats(const Conv2dPlan& plan) const override {
     const Conv2dProblem& p = plan.problem;

@@ -52,7 +52,7 @@ class DirectAlgorithm final : public Algorithm {
     return direct_scratch(shape_of(plan));
   }
 
-  int packed_layout(const Conv2dPlan&) const override { return 1; }
+  PackedLayout packed_layout(const Conv2dPlan&) const override { return PackedLayout::lane_panels; }
 
   std::ptrdiff_t packed_floats(const Conv2dPlan& plan) const override {
     return plan.problem.k() * shape_of(plan).filter_panels().stored();

@@ -137,7 +137,9 @@ class DirectPixelsAlgorithm final : public Algorithm {
     return direct_pixels_scratch(shape_of(plan));
   }
 
-  int packed_layout(const Conv2dPlan&) const override { return 6; }
+  PackedLayout packed_layout(const Conv2dPlan&) const override {
+    return PackedLayout::pixel_row_panels;
+  }
 
   std::ptrdiff_t packed_floats(const Conv2dPlan& plan) const override {
     return plan.problem.k() * plan.problem.group_filters();

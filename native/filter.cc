@@ -36,7 +36,7 @@ int packed_format(const Conv2dPlan& plan) {
   constexpr int kLayouts = 16;
   int isa = 0;
   while (&isa_at(isa) != plan.isa) ++isa;
-  return isa * kLayouts + plan.algorithm->packed_layout(plan);
+  return isa * kLayouts + static_cast<int>(plan.algorithm->packed_layout(plan));
 }
 
 void pack(const Conv2dPlan& plan, const float* filter, const float* bias, float* packed) {

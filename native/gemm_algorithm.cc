@@ -68,10 +68,11 @@ class GemmAlgorithm final : public Algorithm {
                         units * unit_of(plan));
   }
 
-  // Layouts 0 to 2. One K block of channel panels is what the direct kernel reads, too.
-  int packed_layout(const Conv2dPlan& plan) const override {
-    if (lanes_ == Lanes::pixels) return 0;
-    return plan.blocks.kc >= plan.problem.k() ? 1 : 2;
+  // One K block of channel panels is what the direct kernel reads, too.
+  PackedLayout packed_layout(const Conv2dPlan& plan) const override {
+    if (lanes_ == Lanes::pixels) return PackedLayout::row_panels;
+    return plan.blocks.kc >= plan.problem.k() ? PackedLayout::lane_panels
+                                              : PackedLayout::lane_panels_by_k;
   }
 
   std::ptrdiff_t packed_floats(const Conv2dPlan& plan) const override {

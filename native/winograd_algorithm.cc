@@ -105,8 +105,9 @@ class WinogradAlgorithm final : public Algorithm {
     return winograd_scratch(shape_of(plan));
   }
 
-  // Layouts 4 and 5.
-  int packed_layout(const Conv2dPlan&) const override { return f4_ ? 4 : 5; }
+  PackedLayout packed_layout(const Conv2dPlan&) const override {
+    return f4_ ? PackedLayout::winograd_f4 : PackedLayout::winograd_f2;
+  }
 
   std::ptrdiff_t packed_floats(const Conv2dPlan& plan) const override {
     const int side = transforms(plan).side;
