@@ -61,7 +61,8 @@ interface Box {
 }
 
 const LINE_HEIGHT = 13;
-const CHARACTER_WIDTH = 6.9;
+/** Of the widest of the fonts that the page asks for. */
+const CHARACTER_WIDTH = 7.4;
 
 /** Puts labels beside their points where they cover neither one another nor the edge. */
 export class Labels {

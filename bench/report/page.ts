@@ -133,4 +133,5 @@ is the peak of multiply-adds in registers. Winograd passes it, since it multipli
 credited for; data that stays in cache from call to call passes the slope of main memory.`;
 const THREADS = `This library alone, no peer’s threads beside it. Dashed: as many times as fast as there
 are threads.`;
-const ERROR = `What is lost to float32, layer by layer.`;
+const ERROR = `What is lost to float32, layer by layer. The same bits on more threads lie on top of those
+on one.`;

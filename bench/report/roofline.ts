@@ -109,7 +109,7 @@ function roofLines(roof: Roof, plot: Plot, x: Scale, y: Scale, labels: Labels): 
   const lowest = y.ticks[0] as number;
   const flat = y.at(roof.gflops);
   const text = `FMA peak ${roof.gflops.toFixed(0)}`;
-  labels.block(plot.right - 90, plot.right, flat - 18, flat - 2);
+  labels.block(plot.left, plot.left + 90, flat - 18, flat - 2);
   const slopes = Object.entries(roof.gbytes).map(([level, rate], i) => {
     const ridge = roof.gflops / rate;
     const from = Math.max(least, lowest / rate);
@@ -129,7 +129,7 @@ function roofLines(roof: Roof, plot: Plot, x: Scale, y: Scale, labels: Labels): 
 <text class="roofname" transform="translate(${fixed(tx)} ${fixed(ty)}) rotate(${fixed(angle)})" dy="${dy}">${named(level)}</text>`;
   });
   return markup`<path class="roof" d="M${plot.left} ${fixed(flat)}H${plot.right}"/>
-<text class="roofname" x="${plot.right - 2}" y="${fixed(flat - 6)}" text-anchor="end">${text}</text>${slopes}`;
+<text class="roofname" x="${plot.left + 4}" y="${fixed(flat - 6)}">${text}</text>${slopes}`;
 }
 
 const ALGORITHMS = ['direct', 'gemm', 'depthwise', 'winograd'] as const;

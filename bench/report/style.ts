@@ -49,7 +49,7 @@ thead th { color: var(--quiet); font-weight: 400; font-size: .84rem; }
 .drivers td:last-child, .drivers th:last-child { padding-right: 0; }
 i { display: inline-block; width: .72em; height: .72em; margin-right: .55em; border-radius: .18em; background: var(--other); }
 b { display: block; height: .56rem; border-radius: 0 .14rem .14rem 0; background: var(--other); }
-.lead { display: grid; grid-template-columns: repeat(auto-fit, minmax(8.5rem, 1fr)); gap: .9rem; margin: 1.6rem 0 0; padding: 0; list-style: none; }
+.lead { display: grid; grid-template-columns: repeat(auto-fit, minmax(8.2rem, 1fr)); gap: .9rem; margin: 1.6rem 0 0; padding: 0; list-style: none; }
 .lead li { padding-top: .55rem; border-top: 3px solid var(--other); font-size: .86rem; line-height: 1.35; color: var(--quiet); }
 .lead strong { display: block; color: var(--ink); font-size: 1.7rem; font-weight: 600; line-height: 1.2; letter-spacing: -.02em; font-variant-numeric: tabular-nums; }
 .naive { --c: var(--naive); } .columns { --c: var(--columns); } .native { --c: var(--native); }
@@ -66,7 +66,7 @@ i, b { background: var(--c, var(--other)); }
 .bars tbody { break-inside: avoid; }
 .bars tbody th { color: var(--quiet); font-weight: 400; white-space: nowrap; padding: 1px .5rem 1px 0; }
 .bars tbody th[scope=rowgroup] { color: var(--ink); font-weight: 500; padding: .65rem 0 .15rem; }
-.bars thead th:first-child { width: 7.2rem; } .bars thead th:last-child { width: 4.1rem; }
+.bars thead th:first-child { width: 7.7rem; } .bars thead th:last-child { width: 4.1rem; }
 .bars thead th { font-size: .72rem; }
 .bars thead .axis { position: relative; height: 1.1rem; text-align: left; }
 .axis span { position: absolute; bottom: 0; transform: translateX(-50%); }
@@ -102,8 +102,9 @@ footer { padding-bottom: 4rem; }
   section { margin-top: 2.6rem; }
   .drivers { font-size: .74rem; } .drivers th, .drivers td { padding: .4rem .2rem; }
   .drivers thead th { font-size: .7rem; white-space: normal; }
+  .drivers th:first-child { white-space: normal; line-height: 1.3; padding-left: 1.15rem; text-indent: -1.15rem; }
   .lead { grid-template-columns: 1fr 1fr; }
-  .bars { font-size: .74rem; } .bars thead th:first-child { width: 7.1rem; }
+  .bars { font-size: .74rem; } .bars thead th:first-child { width: 7.4rem; }
 }
 @media print {
   :root {
@@ -120,10 +121,12 @@ ${LIGHT}
   section { margin-top: 1.6rem; }
   h2, caption, figcaption { break-after: avoid; }
   figcaption { break-inside: avoid; }
-  figure, .drivers, .lead, .legend { break-inside: avoid; }
-  .long figure { break-inside: auto; }
+  figure, .drivers, .lead, .legend, .long { break-inside: avoid; }
+  #again { display: inline-block; width: 100%; } /* else Chromium leaves its heading behind */
+  figure svg { max-height: 94mm; } .long svg { max-height: 190mm; }
+  .lead { grid-template-columns: repeat(auto-fit, minmax(7.4rem, 1fr)); }
   .networks { columns: 2; column-gap: 1.6rem; }
-  .bars { break-inside: auto; font-size: .7rem; } .bars thead th { font-size: .62rem; }
+  .bars { break-inside: auto; font-size: .7rem; } .bars thead { break-after: avoid; } .bars tbody:first-of-type { break-before: avoid; } .bars thead th { font-size: .62rem; }
   .wide { display: block; } .narrow { display: none; } .second { display: revert; }
 }
 `;
