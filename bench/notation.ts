@@ -1,6 +1,6 @@
 import type { Algorithm, Layout } from 'gemmconv';
 import { type BenchLayer, evenPads, type Pads } from './layers.js';
-import { closest, UsageError } from './usage.js';
+import { closest, EXAMPLE, UsageError } from './usage.js';
 
 /** A layer as it is written on a command line, and how it is to be computed. */
 export interface Notation {
@@ -55,7 +55,8 @@ type Settings = Map<string, Pair | string>;
 export function parseNotation(text: string): Notation {
   const halves = /^(.*?)(->|→)(.*)$/s.exec(text);
   if (halves === null) {
-    throw new UsageError(`${quoted(text)} has no '->': a layer is, say, 3x224x224 -> 64 k7 s2 p3`);
+    // Without quotes a shell takes the rest away: > is where to write to.
+    throw new UsageError(`${quoted(text)} has no '->': a layer goes between quotes, ${EXAMPLE}`);
   }
   const [, before = '', arrow = '', after = ''] = halves;
   const left = wordsOf(before, 0);
@@ -83,7 +84,7 @@ interface Word {
 
 function wordsOf(text: string, offset: number): Word[] {
   return [...text.matchAll(/[^\s,]+/g)].map((match) => ({
-    text: match[0].replaceAll('×', 'x'),
+    text: match[0].toLowerCase().replaceAll('×', 'x'),
     at: offset + match.index,
     isAfterArrow: offset > 0,
   }));
@@ -124,7 +125,9 @@ function checkNumbers(text: string, word: Word, numbers: readonly number[], name
 }
 
 function unknown(text: string, word: Word): UsageError {
-  const meant = closest(word.text, WORDS);
+  // Written out, as in kernel7 or stride=2.
+  const [, letter = '', numbers] = /^([a-z])[a-z]*=?(\d+(?:x\d+)?)$/.exec(word.text) ?? [];
+  const meant = letter in LETTERS ? `${letter}${numbers}` : closest(word.text, WORDS);
   const hint =
     meant === undefined
       ? 'expected, say, k3, s2, p1, same, d2, g32, dw, n8, nhwc, exact or t1'

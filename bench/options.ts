@@ -1,4 +1,4 @@
-import { accessSync, constants } from 'node:fs';
+import { accessSync, constants, statSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { info } from 'gemmconv';
 import { type BenchLayer, LAYERS, SEED } from './layers.js';
@@ -119,14 +119,17 @@ function chooseLayers(
   notations: readonly string[],
   otherwise: readonly BenchLayer[],
 ): BenchLayer[] {
+  const all = [SEED, ...LAYERS];
   const own = notations.map((text) => {
+    if (all.some(({ name }) => name.includes(text))) {
+      throw new UsageError(`The name of a layer goes to --layers: --layers ${text}`);
+    }
     const { layer, layout, algorithm, threads } = parseNotation(text);
     if (layout === 'nchw' && algorithm === 'auto' && threads === undefined) return layer;
     const hint = 'threads go to --threads, and layouts and algorithms to plan --measure';
     throw new UsageError(`The bench times '${layer.name}' in nchw, with auto: ${hint}`);
   });
   if (names === undefined) return own.length > 0 ? own : [...otherwise];
-  const all = [SEED, ...LAYERS];
   if (names === 'all') return [...all, ...own];
   const parts = names.split(',').map((part) => part.trim());
   for (const part of parts) {
@@ -142,7 +145,10 @@ function chooseLayers(
 function writable(file: string | undefined): string | undefined {
   if (file === undefined) return undefined;
   try {
-    accessSync(dirname(resolve(file)), constants.W_OK);
+    const path = resolve(file);
+    const there = statSync(path, { throwIfNoEntry: false });
+    if (there?.isDirectory()) throw new Error('it is a folder');
+    accessSync(there === undefined ? dirname(path) : path, constants.W_OK);
     return file;
   } catch (error) {
     throw new UsageError(`'${file}' cannot be written: ${(error as Error).message}`);

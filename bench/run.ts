@@ -111,23 +111,25 @@ async function runDrivers(options: Options): Promise<void> {
   const results: Result[] = [];
   const print = (lines: readonly string[]) => progress.print(lines.join('\n'));
 
-  print([...machineLines(machine, drivers), '']);
+  print(machineLines(machine, drivers));
   let hasHeader = false;
   for (const layer of options.layers) {
     progress.step(layer.name);
     const row = await contest(layer, drivers, effort);
     results.push(...row);
     if (layer === SEED || options.layers.length === 1) {
-      print([layer.name, ...detailLines(row, peakGflops), '']);
+      print(['', layer.name, ...detailLines(row, peakGflops)]);
       continue;
     }
-    if (!hasHeader) print([grid.header()]);
+    if (!hasHeader) print(['', grid.header()]);
     hasHeader = true;
     print([grid.row(layer.name, row)]);
   }
   print(['', ...geomeanLines(results, best)]);
   // Threads that a peer leaves spinning take cores from ours: one thread is the fair comparison.
-  if (options.threads > 1) print(['', ...geomeanLines(results, 'native 1t')]);
+  const ofOneThread = results.filter(({ driver }) => driver !== best);
+  const lines = geomeanLines(ofOneThread, 'native 1t');
+  if (options.threads > 1 && lines.length > 0) print(['', ...lines]);
   const peers = [...new Set(drivers.flatMap(({ version }) => version ?? []))];
   if (options.json !== undefined) writeJson(options.json, machine, { peers, results, scaling });
   if (options.report !== undefined) {

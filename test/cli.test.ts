@@ -41,6 +41,7 @@ describe('the command', () => {
     [['bench', '--help'], /Usage: gemmconv bench/],
     [['info', '--help'], /Usage: gemmconv info/],
     [['plan', '--help'], /Usage: gemmconv plan[\s\S]*CxHxW -> OC/],
+    [['help', 'plan'], /Usage: gemmconv plan/],
   ])('%j', (args, expected) => {
     const { status, stdout, stderr } = gemmconv(...args);
     expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
@@ -54,15 +55,25 @@ describe('the command', () => {
     [['inof'], /Unknown command 'inof': did you mean info\?/],
     [['constructor'], /Unknown command 'constructor': there are bench, info, plan/],
     [['info', '--jsno'], /Unknown option --jsno: did you mean --json\?/],
-    [['info', 'more'], /more/],
+    [['info', 'more'], /Unexpected argument 'more'\n/],
     [['plan'], /plan takes a layer/],
+    [['plan', '3x8x8', '->', '4'], /between quotes/],
+    [['plan', '3x8x8 -'], /between quotes/], // what a shell leaves of it
+    [['plan', '3x8x8 -> 4', '-m'], /^Unknown option -m\n/],
+    [['plan', '3x8x8 -> 4 kernel=3'], /did you mean 'k3'\?/],
+    [['plan', '16777216x9x9 -> 16777216'], /^'16777216x9x9 -> 16777216': /],
     [['plan', '3x8x8 -> 4 k3 depthwise'], /'auto' always can/],
     [['bench', '--layers', 'nothing-like-it'], /No layer's name contains 'nothing-like-it'/],
+    [['bench', 'r50'], /--layers r50/],
+    [['bench', '--threads'], /^--threads takes a value\n/],
+    [['bench', '--threads', '--quick'], /^--threads takes a value\n/],
+    [['bench', '--quick=yes'], /^--quick takes no value\n/],
     [['bench', '--threads', '0'], /--threads takes a number from 1 to 1024/],
     [['bench', '--isa', 'mmx'], /--isa takes one of/],
     [['bench', '--fresh', '--ladder'], /one at a time/],
     [['bench', '--fresh', '--report', 'x.html'], /--report does not go with --fresh/],
     [['bench', '--json', 'no/such/folder/x.json'], /'no\/such\/folder\/x.json' cannot be written/],
+    [['bench', '--report', '.'], /'\.' cannot be written: it is a folder/],
     [['bench', '1x8x8 -> 1 nhwc'], /in nchw/],
   ])('%j is a wrong command line', (args, expected) => {
     const { status, stdout, stderr } = gemmconv(...args);
@@ -159,6 +170,11 @@ describe('notation', () => {
     expect(rest).toEqual({ layout: 'nchw', algorithm: 'auto', threads: undefined });
     expect(layer).toMatchObject({ batch: 1, KH: 1, KW: 1, stride: 1, dilation: 1, groups: 1 });
     expect(layer.padding).toEqual({ top: 0, left: 0, bottom: 0, right: 0 });
+  });
+
+  test('capitals will do', () => {
+    const { layer } = parseNotation('1X8X8 -> 4 K3 Same');
+    expect(layer).toMatchObject({ KH: 3, padding: { top: 1 } });
   });
 
   test('dw is one group a channel', () => {

@@ -23,6 +23,7 @@ const HELP = `Usage: gemmconv <command> [options]
 Exit codes: 0, 1 when something failed, 2 for a wrong command line.`;
 
 async function main([command, ...args]: readonly string[]): Promise<number> {
+  if (command === 'help' && args[0] !== undefined) return main([args[0], '--help']);
   if (command === '--help' || command === '-h' || command === 'help') return print(HELP);
   if (command === '--version' || command === '-v') return print(version());
   if (command === undefined) return refuse(`No command given.\n\n${HELP}`);

@@ -5,7 +5,7 @@ import { layerIn, nativeDriver } from '../drivers/native.js';
 import { formatBytes, formatGflops, formatMs } from '../format.js';
 import { type BenchLayer, bytesOf, macsOf } from '../layers.js';
 import { GRAMMAR, type Notation, parseNotation } from '../notation.js';
-import { parseCommandLine, UsageError } from '../usage.js';
+import { EXAMPLE, parseCommandLine, UsageError } from '../usage.js';
 
 const HELP = `Usage: gemmconv plan [options] "3x224x224 -> 64 k7 s2 p3"
 
@@ -32,7 +32,7 @@ export async function run(args: readonly string[]): Promise<void> {
   const { values, positionals } = parseCommandLine(command);
   if (values.help) return console.log(HELP);
   const text = positionals.join(' ');
-  if (text === '') throw new UsageError('plan takes a layer, say "3x224x224 -> 64 k7 s2 p3"');
+  if (text === '') throw new UsageError(`plan takes a layer, ${EXAMPLE}`);
   const facts = await tell(parseNotation(text), values.measure ?? false);
   console.log(values.json ? JSON.stringify(facts, null, 2) : lines(facts).join('\n'));
 }
@@ -72,9 +72,9 @@ async function tell(notation: Notation, isMeasured: boolean): Promise<Facts> {
 function planFor({ layer, layout, algorithm }: Notation) {
   const { batch, C, H, W, OC, KH, KW, groups } = layer;
   const shape = [OC, C / groups, KH, KW] as const;
-  const filter = { shape, data: new Float32Array(OC * (C / groups) * KH * KW) };
   const input = { shape: [batch, C, H, W] as const };
   try {
+    const filter = { shape, data: new Float32Array(OC * (C / groups) * KH * KW) };
     const bias = new Float32Array(OC);
     const { layer: conv, shape: inputShape } = layerIn(
       layout,
@@ -83,11 +83,9 @@ function planFor({ layer, layout, algorithm }: Notation) {
     );
     return { plan: conv.plan(inputShape), outputShape: conv.outputShape(inputShape) };
   } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException;
-    if (code === 'ERR_INVALID_ARG_VALUE' || code === 'ERR_OUT_OF_RANGE') {
-      throw new UsageError(`'${layer.name}': ${message}`);
-    }
-    throw error;
+    // The library's of a value, or JavaScript's of a filter that no array can hold.
+    if (!(error instanceof RangeError)) throw error;
+    throw new UsageError(`'${layer.name}': ${error.message}`);
   }
 }
 
