@@ -1,3 +1,5 @@
+// For the compilers of users without @types/node, whose `lib` may know of no Disposable.
+/// <reference lib="esnext.disposable" preserve="true" />
 import { binding } from './binding.js';
 import { RunCall, type RunTensors } from './calls.js';
 import { invalidState } from './errors.js';

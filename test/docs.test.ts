@@ -78,10 +78,21 @@ describe('JavaScript', () => {
     const needsPeers = js.some(({ code }) => /from '(onnxruntime|@tensorflow)/.test(code));
     const missing = needsPeers && PEERS.some((name) => !existsSync(join(peers, name)));
     const title = `${file}, ${js.length} block${js.length === 1 ? '' : 's'}`;
+    if (!file.startsWith('docs/api/')) {
+      test(`${file}: what is shown can be pasted into one file`, () => checkSyntax(js));
+    }
     if (missing) notRun(title, '`npm --prefix bench ci --ignore-scripts` installs what it imports');
     else test(title, () => runPage(file, blocks, js));
   }
 });
+
+function checkSyntax(blocks: readonly Block[]): void {
+  const shown = blocks.filter(({ isHidden }) => !isHidden);
+  const { stderr } = spawnSync(process.execPath, ['--check', '--input-type=module', '-'], {
+    ...{ encoding: 'utf8', input: shown.map(({ code }) => code).join('\n') },
+  });
+  expect(stderr).toBe('');
+}
 
 function runPage(file: string, blocks: readonly Block[], js: readonly Block[]): void {
   const script = pathOf(file, 'mjs');
@@ -114,14 +125,14 @@ function outputOf(script: string, ...args: string[]): string {
 
 describe('TypeScript', () => {
   const compiler = join(root, 'node_modules', 'typescript', 'bin', 'tsc');
+  // Nothing but what the page says: no types of Node's.
   const strict = '--ignoreConfig --strict --target es2022 --module nodenext'.split(' ');
-  const types = '--lib es2023,esnext.disposable --types node --skipLibCheck'.split(' ');
   for (const { file, blocks } of pages) {
     for (const block of blocks.filter(({ language }) => language === 'ts')) {
       test(`${file}:${block.line}`, () => {
         const source = pathOf(`${file}-${block.line}`, 'mts');
         writeFileSync(source, block.code);
-        outputOf(compiler, ...strict, ...types, source);
+        outputOf(compiler, ...strict, source);
         const expected = expectedOutputOf(block, blocks[blocks.indexOf(block) + 1]);
         const printed = outputOf(source.replace(/mts$/, 'mjs'));
         expect(matchesOutput(printed, expected), printed).toBe(true);
