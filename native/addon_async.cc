@@ -154,7 +154,11 @@ void close_async(void* data) {
   std::ptrdiff_t withdrawn = 0;
   for (Call* call : async->calls) {
     if (call == nullptr || !call->is_started) continue;
-    if (ThreadPool::process().withdraw(call->job())) ++withdrawn;
+    if (ThreadPool::process().withdraw(call->job())) {
+      ++withdrawn;
+    } else {
+      call->interruption.emplace();
+    }
   }
   {
     std::unique_lock lock(async->mutex);

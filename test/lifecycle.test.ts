@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, describe, expect, test } from 'vitest';
 import { Conv2d } from '../lib/index.js';
-import { inChild } from './child.js';
+import { inChild, isNode } from './child.js';
 import { caught, expectThrow, ones } from './wrong.js';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
@@ -84,6 +84,47 @@ describe('processes', () => {
     expect(stdout).toBe('0 0 0 8 true\n');
     expect(status).toBe(0);
   });
+});
+
+test.runIf(isNode)('a worker that is terminated does not compute to the end', () => {
+  // What one call keeps a thread busy for, and what is left of it after the worker was told to end.
+  const { status, stdout, stderr } = inChild(`
+    import { once } from 'node:events';
+    import { Worker } from 'node:worker_threads';
+    import { setThreads, stats } from 'gemmconv';
+    setThreads(1);
+    const body = \`
+      import { Conv2d } from 'gemmconv';
+      import { parentPort } from 'node:worker_threads';
+      const ones = (...shape) => ({
+        data: new Float32Array(shape.reduce((a, b) => a * b)).fill(1), shape,
+      });
+      const layer = new Conv2d(ones(256, 256, 3, 3), { padding: 1, algorithm: 'exact' });
+      await layer.run(ones(1, 256, 3, 3));
+      parentPort.postMessage('warm');
+      await layer.run(ones(1, 256, 140, 140));
+      parentPort.postMessage('done');
+    \`;
+    const begun = async () => {
+      const worker = new Worker(body, { eval: true });
+      await once(worker, 'message');
+      while (stats().running === 0) await new Promise((resolve) => setImmediate(resolve));
+      return { worker, before: stats().busyMs };
+    };
+    const { worker, before } = await begun();
+    await once(worker, 'message');
+    const whole = stats().busyMs - before;
+    let least = Infinity;
+    for (let attempt = 0; attempt < 5 && least > whole / 4; attempt++) {
+      const { worker, before } = await begun();
+      await worker.terminate();
+      least = Math.min(least, stats().busyMs - before);
+    }
+    console.log(least < whole / 4 ? 'soon' : \`\${least} of \${whole} ms\`);
+  `);
+  expect(stderr).toBe('');
+  expect(stdout).toBe('soon\n');
+  expect(status).toBe(0);
 });
 
 describe('memory that is not to be had is a RangeError', () => {
