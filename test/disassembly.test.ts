@@ -1,59 +1,79 @@
 import { spawnSync } from 'node:child_process';
-import { existsSync, readdirSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
+import { type Instruction, loopsOf } from './disassembly/loops.js';
 
 // Whether a compiler keeps a tile in registers is not written in the source: another release, or an
 // innocent change of a loop, and it spills, at half the speed. So the inner loops of each kernel's
 // full tile are read as the compiler made them.
 
-const build = fileURLToPath(new URL('../build/CMakeFiles/', import.meta.url));
+// Of another build: GEMMCONV_BUILD=build/clang npx vitest run test/disassembly
+const root = process.env.GEMMCONV_BUILD ?? fileURLToPath(new URL('../build', import.meta.url));
+const build = join(root, 'CMakeFiles');
 const kernels = fileURLToPath(new URL('../native/kernel/', import.meta.url));
 const objdumpExists = spawnSync('objdump', ['--version']).error === undefined;
 const isArm = process.arch === 'arm64';
 const canRead = objdumpExists && (isArm || process.arch === 'x64');
 
-/**
- * Least share of multiply-adds (of multiplications and additions, without FMA) in the instructions
- * of a kernel's best loop. What GCC 12 gives, least of all instruction sets, less a tenth; what is
- * left are loads, broadcasts, addresses and prefetches.
- */
-const LEAST_SHARE: Readonly<Record<string, number>> = {
-  gemm: 0.43,
-  direct: 0.36,
-  direct_pixels: 0.4,
-  depthwise_pixels: 0.3,
-  winograd: 0.39,
-};
-
 /** Kernels that only copy. */
 const COPYING: readonly string[] = ['strip', 'channel_vectors'];
 
-/** The same for rows of taps that are cut by a border: a test and a jump for each pixel besides. */
-const CUT_ROW_SHARE = 0.25;
+/** By instruction set and kernel, or instruction set alone; none where nothing is said. */
+type Counts = Readonly<Record<string, number>>;
 
-/** Kernels whose best loop may read so many addresses from the stack; any other none. */
-const ADDRESSES_ON_STACK: Readonly<Record<string, number>> = {
-  'avx512 depthwise_pixels': 4,
+/** What the inner loops of a compiler are like. */
+interface Expected {
+  /**
+   * Least share of multiply-adds (of multiplications and additions, without FMA) in the instructions
+   * of a kernel's best loop: the least of all instruction sets, less a tenth. What is left are loads,
+   * broadcasts, addresses and prefetches.
+   */
+  readonly share: Counts;
+  /** The same for rows of taps that are cut by a border: a test and a jump for each pixel besides. */
+  readonly cutRowShare: number;
+  /** Most addresses that the best loop reads from the stack. */
+  readonly addresses: Counts;
+  /** Most vectors that any loop over a tile keeps on the stack. */
+  readonly vectors: Counts;
+  /** Most addresses that a tile gets back from vector registers, which wait for the multiply-adds. */
+  readonly fromVectors: number;
+  /** Of an unrolled window with pixels on the lanes, most vectors to and from the stack. */
+  readonly squareVectors: Counts;
+  /** Least number of unrolled windows with channels on the lanes; what is inlined is not seen. */
+  readonly channelWindows: number;
+  /** Of these, most vectors to and from the stack besides each sum once, on its way to be finished. */
+  readonly outputVectors: number;
+}
+
+const GCC: Expected = {
+  share: { gemm: 0.43, direct: 0.36, direct_pixels: 0.4, depthwise_pixels: 0.3, winograd: 0.39 },
+  cutRowShare: 0.25,
+  addresses: { 'avx512 depthwise_pixels': 4 },
+  vectors: {},
+  fromVectors: 0,
+  // Eight sums (four) are handed over to be finished, with two more; and nine weights, a mask and a
+  // row do not all fit into 16 registers. On arm64 all is handing over, by eight calls (52 in
+  // windows of any size).
+  squareVectors: { avx512: 10, avx2: 47, baseline: isArm ? 52 : 27 },
+  channelWindows: 25,
+  // A residual's, and what describes the output.
+  outputVectors: 5,
 };
 
-/**
- * Of an unrolled window, vectors to and from the stack: eight sums (four) are handed over to be
- * finished, with two more; and nine weights, a mask and a row do not all fit into 16 registers. On
- * arm64 all is handing over, by eight calls (52 in windows of any size).
- */
-const SQUARE_VECTORS_ON_STACK: Readonly<Record<string, number>> = {
-  avx512: 10,
-  avx2: 47,
-  baseline: isArm ? 52 : 27,
+/** Clang 19, on x64. It hands sums over by the stack, one vector after the other. */
+const CLANG: Expected = {
+  ...GCC,
+  share: { ...GCC.share, direct_pixels: 0.3 },
+  cutRowShare: 0.2,
+  addresses: { ...GCC.addresses, 'avx512 direct': 2, 'avx2 direct_pixels': 2 },
+  vectors: { 'avx2 direct_pixels': 2 },
+  fromVectors: 1,
+  squareVectors: { avx512: 72, avx2: 49, baseline: 72 },
+  channelWindows: 12,
+  outputVectors: 64,
 };
-
-/**
- * With channels on the lanes an unrolled window keeps all it has in registers: the stack sees each
- * sum once, on its way to a residual or an activation, and what describes the output.
- */
-const OUTPUT_ON_STACK = 5;
 
 /** A function template that computes a register tile of so many rows and vectors. */
 interface Tile {
@@ -63,23 +83,16 @@ interface Tile {
   readonly code: readonly Instruction[];
 }
 
-interface Instruction {
-  readonly address: number;
-  readonly text: string;
-}
-
 interface Loop {
   readonly code: readonly Instruction[];
   readonly share: number;
 }
 
-const isJump = ({ text }: Instruction) => /^(j\w+|b|b\.\w+|cbn?z|tbn?z)\s/.test(text);
-const targetOf = ({ text }: Instruction) => Number.parseInt(/(\w+) </.exec(text)?.[1] ?? '', 16);
 const isArithmetic = ({ text }: Instruction) =>
   /^(vfn?m(add|sub)\d+ps|mulps|addps|fml[as])\s/.test(text);
 const usesVectors = ({ text }: Instruction) => /%[xyz]mm\d|\b[qv]\d/.test(text);
 
-/** An address that was kept in a vector register: getting it back waits for the multiply-adds. */
+/** An address that was kept in a vector register. */
 const isBackFromVector = ({ text }: Instruction) => /^v?mov[dq]\s+%xmm\d+,%[er]/.test(text);
 
 /** Reads or writes memory of its own frame. %rbp is its base only where code sets it up as such. */
@@ -148,35 +161,6 @@ function hotLoops(tile: Tile, isa: string): Loop[] {
     .filter(({ code }) => code.filter(isArithmetic).length >= step);
 }
 
-/**
- * Natural loops, as sets of indices: what leads to a jump back without passing the jump's target. (A
- * range of addresses would not do: compilers put other code between.)
- */
-function loopsOf(code: readonly Instruction[]): Set<number>[] {
-  const indexOf = new Map(code.map(({ address }, index) => [address, index]));
-  const before = code.map((_, index) =>
-    index > 0 && !/^(jmp|b\s|ret)/.test(code[index - 1]?.text ?? '') ? [index - 1] : [],
-  );
-  const jumps = code.flatMap((one, from) => {
-    const to = isJump(one) ? indexOf.get(targetOf(one)) : undefined;
-    return to === undefined ? [] : [{ from, to }];
-  });
-  for (const { from, to } of jumps) before[to]?.push(from);
-  return jumps
-    .filter(({ from, to }) => to <= from)
-    .map(({ from, to }) => {
-      const loop = new Set([to]);
-      const open = [from];
-      for (let index = open.pop(); index !== undefined; index = open.pop()) {
-        if (loop.has(index)) continue;
-        loop.add(index);
-        open.push(...(before[index] ?? []));
-      }
-      return loop;
-    })
-    .filter((loop) => !loop.has(0));
-}
-
 function isWithin(inner: ReadonlySet<number>, outer: ReadonlySet<number>): boolean {
   return [...inner].every((index) => outer.has(index));
 }
@@ -185,6 +169,17 @@ function listing(code: readonly Instruction[]): string {
   return code.map(({ text }) => text).join('\n');
 }
 
+/** As CMake has found it. */
+function isByClang(): boolean {
+  const [file] = readdirSync(build, { recursive: true, encoding: 'utf8' }).filter(
+    (path) => basename(path) === 'CMakeCXXCompiler.cmake',
+  );
+  return (
+    file !== undefined && /COMPILER_ID ".*Clang"/.test(readFileSync(join(build, file), 'utf8'))
+  );
+}
+
+const expected = canRead && isByClang() ? CLANG : GCC;
 const objects = canRead
   ? readdirSync(build, { recursive: true, encoding: 'utf8' })
       .filter((path) => /gemmconv_kernel_\w+\.dir.*_kernel\.cc\.o$/.test(path))
@@ -209,19 +204,25 @@ describe.skipIf(!canRead)('inner loops', () => {
     for (const tile of tiles) {
       const frame = frameOf(tile);
       const slow = tile.code.filter(isBackFromVector);
-      expect(slow, `${tile.name}: ${listing(slow)}`).toEqual([]);
+      expect(slow.length, `${tile.name}: ${listing(slow)}`).toBeLessThanOrEqual(
+        expected.fromVectors,
+      );
       const loops = hotLoops(tile, isa).sort((a, b) => b.share - a.share);
       const [best] = loops;
       if (best === undefined) throw new Error(`${tile.name} has no loop over its tile`);
+      const key = `${isa} ${kernel}`;
       // A loop that also tests for borders may keep addresses on the stack, but no sums.
       for (const { code } of loops) {
         const spills = code.filter((one) => usesVectors(one) && usesStack(one, frame));
-        expect(spills, `${tile.name} spills ${listing(spills)}`).toHaveLength(0);
+        expect(spills.length, `${tile.name} spills ${listing(spills)}`).toBeLessThanOrEqual(
+          expected.vectors[key] ?? 0,
+        );
       }
       const traffic = best.code.filter((one) => usesStack(one, frame));
-      const allowed = ADDRESSES_ON_STACK[`${isa} ${kernel}`] ?? 0;
+      const allowed = expected.addresses[key] ?? 0;
       expect(traffic.length, `${tile.name}: ${listing(traffic)}`).toBeLessThanOrEqual(allowed);
-      const least = tile.name.includes('CutRow') ? CUT_ROW_SHARE : (LEAST_SHARE[kernel] ?? 0);
+      const isCut = tile.name.includes('CutRow');
+      const least = isCut ? expected.cutRowShare : (expected.share[kernel] ?? 0);
       expect(best.share, `${tile.name}\n${listing(best.code)}`).toBeGreaterThan(least);
     }
   });
@@ -234,7 +235,7 @@ describe.skipIf(!canRead)('inner loops', () => {
     for (const square of squares) {
       const frame = frameOf(square);
       const traffic = square.code.filter((one) => usesVectors(one) && usesStack(one, frame));
-      const most = SQUARE_VECTORS_ON_STACK[isa] ?? 0;
+      const most = expected.squareVectors[isa] ?? 0;
       expect(traffic.length, `square<${square.args}>: ${listing(traffic)}`).toBeLessThanOrEqual(
         most,
       );
@@ -244,12 +245,12 @@ describe.skipIf(!canRead)('inner loops', () => {
   const channels = objects.filter(({ kernel }) => kernel === 'depthwise_channels');
   test.each(channels)('$isa $kernel, unrolled windows', ({ path }) => {
     const windows = templatesOf(path).filter(({ code }) => code.filter(isArithmetic).length >= 27);
-    expect(windows.length).toBeGreaterThan(24);
+    expect(windows.length).toBeGreaterThanOrEqual(expected.channelWindows);
     for (const { name, args, code } of windows) {
       const [rows = 0, pixels = 0] = args.split(', ').map(Number);
       const traffic = code.filter((one) => usesVectors(one) && usesStack(one, frameOf({ code })));
       expect(traffic.length, `${name}<${args}>: ${listing(traffic)}`).toBeLessThanOrEqual(
-        rows * pixels + OUTPUT_ON_STACK,
+        rows * pixels + expected.outputVectors,
       );
     }
   });
