@@ -92,17 +92,17 @@ double inside_taps(const Conv2dProblem& p) {
 }
 
 double depthwise_channels_cost(const Conv2dPlan& plan, bool shares_loads, double finish_cycles) {
-  const double instructions = plan.isa->winograd->fuses ? 1 : 2;
+  const double instructions = plan.isa->kernels.fuses ? 1 : 2;
   const double tap = (shares_loads ? kTap : kTapAlone) * instructions;
   const double cycles = finish_cycles + (shares_loads ? 0 : kAlone);
   return inside_taps(plan.problem) * tap +
-         cycles * units_a_cycle(plan.isa->depthwise_channels->lanes);
+         cycles * units_a_cycle(plan.isa->kernels.depthwise_channels->lanes);
 }
 
 double depthwise_handicap(const Conv2dPlan& plan) {
   const Conv2dProblem& p = plan.problem;
   const double macs = static_cast<double>(p.k() * p.pixels() * p.group_filters());
-  const double fused = plan.isa->winograd->fuses ? 1 : 0.5;
+  const double fused = plan.isa->kernels.fuses ? 1 : 0.5;
   return fused * macs / (macs + kMacsLeftOut);
 }
 

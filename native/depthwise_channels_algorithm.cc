@@ -61,14 +61,14 @@ class DepthwiseChannelsAlgorithm final : public Algorithm {
     plan.blocks = {p.out_channels, p.k(), p.pixels()};
     plan.group_tasks = 1;
     // A part of the channels holds a vector, too.
-    plan.filter_panels = p.out_channels / plan.isa->depthwise_channels->lanes;
+    plan.filter_panels = p.out_channels / plan.isa->kernels.depthwise_channels->lanes;
     plan.filters_first = p.out_height < kRowsToCut;
     plan.units = plan.units_a_block = p.out_height;
   }
 
   double cost(const Conv2dPlan& plan) const override {
     const Conv2dProblem& p = plan.problem;
-    const std::ptrdiff_t lanes = plan.isa->depthwise_channels->lanes;
+    const std::ptrdiff_t lanes = plan.isa->kernels.depthwise_channels->lanes;
     const double vectors = static_cast<double>(p.pixels() * ((p.out_channels + lanes - 1) / lanes));
     const double vector =
         depthwise_channels_cost(plan, depthwise_channels_share(shape_of(plan)), kVector);
@@ -125,7 +125,7 @@ class DepthwiseChannelsAlgorithm final : public Algorithm {
   // All but the tensors.
   static DepthwiseChannels shape_of(const Conv2dPlan& plan) {
     const Conv2dProblem& p = plan.problem;
-    return {plan.isa->depthwise_channels,
+    return {plan.isa->kernels.depthwise_channels,
             p.out_channels,
             nullptr,
             patches_of(p, nullptr, 0, 0),

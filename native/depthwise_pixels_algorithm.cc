@@ -124,8 +124,14 @@ class DepthwisePixelsAlgorithm final : public Algorithm {
   // All but the tensors.
   static DepthwisePixels shape_of(const Conv2dPlan& plan) {
     const Conv2dProblem& p = plan.problem;
-    return {plan.isa->depthwise_pixels, plan.isa->strip, is_planar(p) ? 1 : p.channels, p.channels,
-            p.group_filters(),          nullptr,         patches_of(p, nullptr, 0, 0),  {}};
+    return {plan.isa->kernels.depthwise_pixels,
+            plan.isa->kernels.strip,
+            is_planar(p) ? 1 : p.channels,
+            p.channels,
+            p.group_filters(),
+            nullptr,
+            patches_of(p, nullptr, 0, 0),
+            {}};
   }
 };
 

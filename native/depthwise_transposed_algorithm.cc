@@ -96,7 +96,7 @@ class DepthwiseTransposedAlgorithm final : public Algorithm {
 
  private:
   static std::ptrdiff_t lanes(const Conv2dPlan& plan) {
-    return plan.isa->depthwise_channels->lanes;
+    return plan.isa->kernels.depthwise_channels->lanes;
   }
   static std::ptrdiff_t panels(const Conv2dPlan& plan) {
     return (plan.problem.channels + lanes(plan) - 1) / lanes(plan);
@@ -104,8 +104,8 @@ class DepthwiseTransposedAlgorithm final : public Algorithm {
   // All but the tensors.
   static DepthwiseTransposed shape_of(const Conv2dPlan& plan) {
     const Conv2dProblem& p = plan.problem;
-    return {plan.isa->depthwise_channels,
-            plan.isa->channel_vectors,
+    return {plan.isa->kernels.depthwise_channels,
+            plan.isa->kernels.channel_vectors,
             p.channels,
             p.group_filters(),
             nullptr,

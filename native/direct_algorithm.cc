@@ -84,7 +84,7 @@ class DirectAlgorithm final : public Algorithm {
   static Direct shape_of(const Conv2dPlan& plan) {
     const Conv2dProblem& p = plan.problem;
     const Patches patches = patches_for(p, nullptr, 0, 0);
-    Direct d{plan.isa->direct,
+    Direct d{plan.isa->kernels.direct,
              p.group_filters(),
              p.group_channels(),
              p.pixels() / patches.out_width,

@@ -67,7 +67,7 @@ class DirectPixelsAlgorithm final : public Algorithm {
 
   void block(Conv2dPlan& plan) const override {
     const Conv2dProblem& p = plan.problem;
-    const DirectPixelsKernel& kernel = *plan.isa->direct_pixels;
+    const DirectPixelsKernel& kernel = *plan.isa->kernels.direct_pixels;
     const Panels panels{p.group_filters(), kernel.mr, 1};
     const std::ptrdiff_t tile = kernel.vectors[panels[0].width - 1] * kernel.lanes;
     plan.lanes = Lanes::pixels;
@@ -164,8 +164,8 @@ class DirectPixelsAlgorithm final : public Algorithm {
   static DirectPixels shape_of(const Conv2dPlan& plan) {
     const Conv2dProblem& p = plan.problem;
     const bool pointwise = is_one_row(p);
-    return {plan.isa->direct_pixels,
-            plan.isa->strip,
+    return {plan.isa->kernels.direct_pixels,
+            plan.isa->kernels.strip,
             p.group_filters(),
             p.group_channels(),
             pointwise,
@@ -178,7 +178,7 @@ class DirectPixelsAlgorithm final : public Algorithm {
 
   // All panels at a run of neighbouring pixels.
   static double run_cost(const Conv2dPlan& plan, std::ptrdiff_t pixels) {
-    const DirectPixelsKernel& kernel = *plan.isa->direct_pixels;
+    const DirectPixelsKernel& kernel = *plan.isa->kernels.direct_pixels;
     const Panels panels{plan.problem.group_filters(), kernel.mr, 1};
     const std::ptrdiff_t vectors = (pixels + kernel.lanes - 1) / kernel.lanes;
     const std::ptrdiff_t most = kernel.vectors[panels[0].width - 1];

@@ -9,38 +9,14 @@
 namespace gemmconv {
 
 namespace baseline {
-extern const GemmKernel gemm_kernel;
-extern const DirectKernel direct_kernel;
-extern const DirectPixelsKernel direct_pixels_kernel;
-extern const StripKernel strip_kernel;
-extern const DepthwisePixelsKernel depthwise_pixels_kernel;
-extern const DepthwiseChannelsKernel depthwise_channels_kernel;
-extern const ChannelVectorsKernel channel_vectors_kernel;
-extern const WinogradKernel winograd_kernel;
-}  // namespace baseline
-
-#if defined(__x86_64__)
+extern const Kernels kernels;
+}
 namespace avx2 {
-extern const GemmKernel gemm_kernel;
-extern const DirectKernel direct_kernel;
-extern const DirectPixelsKernel direct_pixels_kernel;
-extern const StripKernel strip_kernel;
-extern const DepthwisePixelsKernel depthwise_pixels_kernel;
-extern const DepthwiseChannelsKernel depthwise_channels_kernel;
-extern const ChannelVectorsKernel channel_vectors_kernel;
-extern const WinogradKernel winograd_kernel;
-}  // namespace avx2
+extern const Kernels kernels;
+}
 namespace avx512 {
-extern const GemmKernel gemm_kernel;
-extern const DirectKernel direct_kernel;
-extern const DirectPixelsKernel direct_pixels_kernel;
-extern const StripKernel strip_kernel;
-extern const DepthwisePixelsKernel depthwise_pixels_kernel;
-extern const DepthwiseChannelsKernel depthwise_channels_kernel;
-extern const ChannelVectorsKernel channel_vectors_kernel;
-extern const WinogradKernel winograd_kernel;
-}  // namespace avx512
-#endif
+extern const Kernels kernels;
+}
 
 namespace {
 
@@ -48,17 +24,10 @@ bool always() { return true; }
 
 // Best last.
 const Isa kIsas[] = {
-    {"baseline", always, &baseline::gemm_kernel, &baseline::direct_kernel,
-     &baseline::direct_pixels_kernel, &baseline::strip_kernel, &baseline::depthwise_pixels_kernel,
-     &baseline::depthwise_channels_kernel, &baseline::channel_vectors_kernel,
-     &baseline::winograd_kernel},
+    {"baseline", always, baseline::kernels},
 #if defined(__x86_64__)
-    {"avx2", cpu_has_avx2_fma, &avx2::gemm_kernel, &avx2::direct_kernel,
-     &avx2::direct_pixels_kernel, &avx2::strip_kernel, &avx2::depthwise_pixels_kernel,
-     &avx2::depthwise_channels_kernel, &avx2::channel_vectors_kernel, &avx2::winograd_kernel},
-    {"avx512", cpu_has_avx512f, &avx512::gemm_kernel, &avx512::direct_kernel,
-     &avx512::direct_pixels_kernel, &avx512::strip_kernel, &avx512::depthwise_pixels_kernel,
-     &avx512::depthwise_channels_kernel, &avx512::channel_vectors_kernel, &avx512::winograd_kernel},
+    {"avx2", cpu_has_avx2_fma, avx2::kernels},
+    {"avx512", cpu_has_avx512f, avx512::kernels},
 #endif
 };
 

@@ -11,14 +11,7 @@ namespace gemmconv {
 struct Isa {
   const char* name;  // as in CMakeLists.txt, GEMMCONV_ISA, plan() and the bench
   bool (*runs_here)();
-  const GemmKernel* gemm;
-  const DirectKernel* direct;
-  const DirectPixelsKernel* direct_pixels;
-  const StripKernel* strip;
-  const DepthwisePixelsKernel* depthwise_pixels;
-  const DepthwiseChannelsKernel* depthwise_channels;
-  const ChannelVectorsKernel* channel_vectors;
-  const WinogradKernel* winograd;
+  const Kernels& kernels;
 };
 
 int isa_count();

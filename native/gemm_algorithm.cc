@@ -35,7 +35,7 @@ class GemmAlgorithm final : public Algorithm {
   void block(Conv2dPlan& plan) const override {
     const Conv2dProblem& p = plan.problem;
     plan.lanes = lanes_;
-    plan.blocks = block_sizes(*plan.isa->gemm, lanes_, p.group_filters(), p.k());
+    plan.blocks = block_sizes(*plan.isa->kernels.gemm, lanes_, p.group_filters(), p.k());
     plan.filter_panels = shape_of(plan).filter_panels().count();
     const std::ptrdiff_t unit = unit_of(plan);
     plan.units = (p.pixels() + unit - 1) / unit;
@@ -101,12 +101,13 @@ class GemmAlgorithm final : public Algorithm {
   // All but the tensors.
   static Gemm shape_of(const Conv2dPlan& plan) {
     const Conv2dProblem& p = plan.problem;
-    return {plan.isa->gemm, plan.lanes, p.group_filters(), p.k(), plan.blocks, nullptr, {}, {}};
+    return {
+        plan.isa->kernels.gemm, plan.lanes, p.group_filters(), p.k(), plan.blocks, nullptr, {}, {}};
   }
 
   // Pixels are cut by whole vectors where they lie on the lanes.
   static std::ptrdiff_t unit_of(const Conv2dPlan& plan) {
-    return plan.lanes == Lanes::pixels ? plan.isa->gemm->lanes : 1;
+    return plan.lanes == Lanes::pixels ? plan.isa->kernels.gemm->lanes : 1;
   }
 
   Lanes lanes_;

@@ -123,8 +123,8 @@ double Conv2dPlan::flops() const {
 
 double Conv2dPlan::estimated_cycles() const {
   if (tasks() == 0) return 0;
-  const double all =
-      cost * static_cast<double>(problem.batch * problem.groups) / units_a_cycle(isa->gemm->lanes);
+  const double all = cost * static_cast<double>(problem.batch * problem.groups) /
+                     units_a_cycle(isa->kernels.gemm->lanes);
   // As many tasks as fall to the busiest thread.
   const double rounds = std::ceil(static_cast<double>(tasks()) / threads);
   return all * rounds / static_cast<double>(tasks());

@@ -77,7 +77,7 @@ class WinogradAlgorithm final : public Algorithm {
 
   double cost(const Conv2dPlan& plan) const override {
     const Conv2dProblem& p = plan.problem;
-    const WinogradKernel& kernel = *plan.isa->winograd;
+    const WinogradKernel& kernel = *plan.isa->kernels.winograd;
     const double images = static_cast<double>(std::max<std::ptrdiff_t>(p.batch, 1));
     const double blocks =
         std::ceil(static_cast<double>(plan.units) / static_cast<double>(plan.units_a_block));
@@ -135,9 +135,9 @@ class WinogradAlgorithm final : public Algorithm {
   double error(const Conv2dPlan& plan) const {
     const Conv2dProblem& p = plan.problem;
     const double channels = static_cast<double>(std::max<std::ptrdiff_t>(p.group_channels(), 1));
-    const double squared = !f4_                        ? 0.25 + 5 / channels
-                           : plan.isa->winograd->fuses ? 1.3 + 36 / channels
-                                                       : 1.3 + 52 / channels;
+    const double squared = !f4_                      ? 0.25 + 5 / channels
+                           : plan.isa->kernels.fuses ? 1.3 + 36 / channels
+                                                     : 1.3 + 52 / channels;
     const double inside = inside_squared(p.height, p.out_height, p.dilation_h, p.pad_top) *
                           inside_squared(p.width, p.out_width, p.dilation_w, p.pad_left);
     return std::sqrt(squared / inside);
@@ -149,11 +149,11 @@ class WinogradAlgorithm final : public Algorithm {
   }
 
   const WinogradTransforms& transforms(const Conv2dPlan& plan) const {
-    return f4_ ? plan.isa->winograd->f4 : plan.isa->winograd->f2;
+    return f4_ ? plan.isa->kernels.winograd->f4 : plan.isa->kernels.winograd->f2;
   }
 
   static Panels panels_of(const Conv2dPlan& plan) {
-    const WinogradKernel& kernel = *plan.isa->winograd;
+    const WinogradKernel& kernel = *plan.isa->kernels.winograd;
     return {plan.problem.group_filters(), kernel.lanes * kernel.vectors, kernel.lanes};
   }
 
@@ -161,8 +161,8 @@ class WinogradAlgorithm final : public Algorithm {
   Winograd shape_of(const Conv2dPlan& plan) const {
     const Conv2dProblem& p = plan.problem;
     Winograd w{};
-    w.kernel = plan.isa->winograd;
-    w.vectors = plan.isa->channel_vectors;
+    w.kernel = plan.isa->kernels.winograd;
+    w.vectors = plan.isa->kernels.channel_vectors;
     w.transforms = &transforms(plan);
     w.filters = p.group_filters();
     w.channels = p.group_channels();

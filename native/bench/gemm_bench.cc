@@ -164,12 +164,12 @@ void print_table() {
     if (!isa.runs_here()) continue;
     const auto peak = [&] { return bench::measure_peak(bench::chains_of(isa.name), 0.2); };
     double roof = peak();
-    const double kernel = kernel_gflops(*isa.gemm);
+    const double kernel = kernel_gflops(*isa.kernels.gemm);
     roof = std::max(roof, peak());
     std::printf("%-9s %-16s %8.1f %8.1f %6.1f%%\n", isa.name, "kernel in L1", kernel, roof,
                 100 * kernel / roof);
     for (const std::ptrdiff_t n : {128, 256, 512, 1024, 2048}) {
-      const Rate rate = gemm_rate(*isa.gemm, n, n < 1024 ? 0.3 : 3.0);
+      const Rate rate = gemm_rate(*isa.kernels.gemm, n, n < 1024 ? 0.3 : 3.0);
       roof = std::max(roof, peak());
       std::printf("%-9s gemm n = %-7td %8.1f %8.1f %6.1f%% %9.1e\n", isa.name, n, rate.gflops, roof,
                   100 * rate.gflops / roof, rate.error);

@@ -208,7 +208,6 @@ struct WinogradKernel {
   int lanes;
   int mr;
   int vectors;
-  bool fuses;  // multiplies and adds with one rounding
   WinogradTransforms f2, f4;
   void (*product[kMaxRows][kMaxVectors])(const WinogradProduct&);
 };
@@ -281,6 +280,19 @@ struct DepthwiseChannelsKernel {
   // [kernel_w / 2][step - 1][pixels - 1]; null where there is none.
   void (*tile[kDepthwiseWidths][kDepthwiseSteps][kMaxRows])(const DepthwiseChannelsTile&);
   void (*any_tile[kMaxRows])(const DepthwiseChannelsTile&);  // any width and step, one row
+};
+
+// All of an ISA (kernels.cc).
+struct Kernels {
+  bool fuses;  // multiplies and adds with one rounding
+  const GemmKernel* gemm;
+  const DirectKernel* direct;
+  const DirectPixelsKernel* direct_pixels;
+  const StripKernel* strip;
+  const DepthwisePixelsKernel* depthwise_pixels;
+  const DepthwiseChannelsKernel* depthwise_channels;
+  const ChannelVectorsKernel* channel_vectors;
+  const WinogradKernel* winograd;
 };
 
 }  // namespace gemmconv

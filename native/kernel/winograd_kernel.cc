@@ -11,11 +11,6 @@ namespace {
 
 constexpr int kMr = GEMMCONV_MR;
 constexpr int kVectors = GEMMCONV_VECTORS;
-#if defined(__FMA__) || defined(__ARM_FEATURE_FMA)
-constexpr bool kFuses = true;
-#else
-constexpr bool kFuses = false;
-#endif
 
 // --- transforms ----------------------------------------------------------------------------------
 // Cook-Toom: multiply polynomials at points and interpolate, transposed to a correlation (Lavin and
@@ -205,7 +200,6 @@ constexpr WinogradKernel make() {
   WinogradKernel kernel{kLanes,
                         kMr,
                         kVectors,
-                        kFuses,
                         {F2::kTile, F2::kTile + 2, input<F2>, output<F2>},
                         {F4::kTile, F4::kTile + 2, input<F4>, output<F4>},
                         {}};

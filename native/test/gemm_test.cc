@@ -29,7 +29,7 @@ void check_gemm(Suite& suite, const Isa& isa, Lanes lanes, Random& random) {
   std::vector<float> c(static_cast<std::size_t>(m * n) + 1, kUntouched);
 
   Gemm g{};
-  g.kernel = isa.gemm;
+  g.kernel = isa.kernels.gemm;
   g.lanes = lanes;
   g.m = m;
   g.k = k;

@@ -87,7 +87,7 @@ void strip_tests(Suite& suite) {
         const std::vector<float> exact(
             image.begin(), image.begin() + c.channels * c.patches.height * c.patches.width);
         c.patches.image = exact.data();
-        const Strip strip(isa.strip, c.patches, c.channels, c.rows, c.columns);
+        const Strip strip(isa.kernels.strip, c.patches, c.channels, c.rows, c.columns);
         std::vector<float> floats(static_cast<std::size_t>(strip.floats()), -9.0f);
         std::vector<std::ptrdiff_t> taps(
             static_cast<std::size_t>(c.channels * c.patches.kernel_h * c.patches.kernel_w));

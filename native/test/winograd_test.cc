@@ -93,8 +93,8 @@ Case random_case(Random& random) {
 Winograd group_of(const Case& c, std::ptrdiff_t group, const Isa& isa,
                   const WinogradTransforms& transforms, float* output) {
   Winograd w{};
-  w.kernel = isa.winograd;
-  w.vectors = isa.channel_vectors;
+  w.kernel = isa.kernels.winograd;
+  w.vectors = isa.kernels.channel_vectors;
   w.transforms = &transforms;
   w.filters = c.group_filters();
   w.channels = c.group_channels();
@@ -380,7 +380,8 @@ void winograd_tests(Suite& suite) {
   for (int i = 0; i < isa_count(); ++i) {
     const Isa& isa = isa_at(i);
     if (!isa.runs_here()) continue;
-    for (const WinogradTransforms* transforms : {&isa.winograd->f2, &isa.winograd->f4}) {
+    for (const WinogradTransforms* transforms :
+         {&isa.kernels.winograd->f2, &isa.kernels.winograd->f4}) {
       const std::string name =
           "winograd f" + std::to_string(transforms->tile) + " on " + isa.name + ", ";
       suite.test(name + "any geometry", [&] {
