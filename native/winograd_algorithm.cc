@@ -131,7 +131,7 @@ class WinogradAlgorithm final : public Algorithm {
   // The rms error on N(0, 1) inputs over that of the direct chain of fused multiply-adds, estimated
   // a little high. Squared, one part of it comes from the sums, one from the transforms, of which
   // the sum over the channels has fewer; and it counts for more where outputs at borders have few
-  // taps, so that a direct sum errs less (winograd_test.cc measures it).
+  // taps, so that a direct sum errs less (winograd_error_test.cc measures it).
   double error(const Conv2dPlan& plan) const {
     const Conv2dProblem& p = plan.problem;
     const double channels = static_cast<double>(std::max<std::ptrdiff_t>(p.group_channels(), 1));

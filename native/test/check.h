@@ -65,6 +65,7 @@ void plan_tests(Suite& suite);
 void schedule_tests(Suite& suite);
 void strip_tests(Suite& suite);
 void threads_tests(Suite& suite);
+void winograd_error_tests(Suite& suite);
 void winograd_tests(Suite& suite);
 
 }  // namespace gemmconv::test

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: MIT
+// How large Winograd's error is on layers as they occur, and whether a plan would take it for them.
+#include <cmath>
+#include <string>
+
+#include "algorithm.h"
+#include "winograd_case.h"
+
+namespace gemmconv::test {
+namespace {
+
+// Box and Muller.
+std::vector<float> normal_floats(Random& random, std::size_t count, double deviation) {
+  std::vector<float> values(count);
+  for (float& x : values) {
+    const double u = (static_cast<double>(random.next() >> 8) + 0.5) * 0x1p-24;
+    const double v = static_cast<double>(random.next() >> 8) * 0x1p-24;
+    x = static_cast<float>(deviation * std::sqrt(-2 * std::log(u)) * std::cos(6.283185307 * v));
+  }
+  return values;
+}
+
+// The chain of fused multiply-adds that the exact algorithms compute.
+float direct_sum(const Case& c, std::ptrdiff_t n, std::ptrdiff_t oc, std::ptrdiff_t oh,
+                 std::ptrdiff_t ow) {
+  float sum = 0;
+  for (std::ptrdiff_t ic = 0; ic < c.channels; ++ic) {
+    for (std::ptrdiff_t tap = 0; tap < 9; ++tap) {
+      sum = std::fma(c.at(n, ic, oh + tap / 3 * c.dilation_h - c.pad_top,
+                          ow + tap % 3 * c.dilation_w - c.pad_left),
+                     c.weights(oc, ic)[tap], sum);
+    }
+  }
+  return sum;
+}
+
+struct Layer {
+  std::ptrdiff_t batch, channels, height, width, pad, dilation;
+};
+
+constexpr Layer kLayers[] = {
+    {1, 3, 37, 29, 1, 1},  {1, 8, 28, 28, 1, 1},   {2, 12, 17, 19, 0, 1}, {1, 16, 28, 28, 1, 1},
+    {1, 16, 31, 33, 0, 1}, {1, 16, 33, 28, 2, 1},  {1, 24, 29, 27, 1, 1}, {1, 32, 28, 28, 1, 1},
+    {4, 32, 13, 13, 2, 1}, {12, 40, 7, 7, 1, 1},   {1, 48, 28, 28, 2, 2}, {2, 48, 27, 29, 3, 3},
+    {30, 64, 4, 4, 1, 1},  {20, 64, 5, 5, 1, 1},   {60, 64, 2, 2, 1, 1},  {99, 64, 1, 1, 1, 1},
+    {6, 100, 9, 9, 0, 1},  {3, 128, 14, 14, 1, 1}, {8, 256, 7, 7, 1, 1},  {20, 512, 4, 4, 1, 1},
+    {6, 512, 7, 7, 1, 1},  {40, 512, 2, 2, 1, 1},  {10, 512, 4, 4, 2, 1}, {3, 512, 13, 10, 0, 1},
+};
+
+// Inputs N(0, 1), weights as He initialises them.
+Case natural_case(const Layer& layer, Random& random) {
+  Case c{};
+  c.batch = layer.batch;
+  c.groups = 1;
+  c.channels = layer.channels;
+  c.filters = 8;
+  c.height = layer.height;
+  c.width = layer.width;
+  c.pad_top = c.pad_left = layer.pad;
+  c.dilation_h = c.dilation_w = layer.dilation;
+  c.out_height = layer.height + 2 * (layer.pad - layer.dilation);
+  c.out_width = layer.width + 2 * (layer.pad - layer.dilation);
+  c.epilogue = {Activation::none, -kInfinity, kInfinity};
+  const auto size = [](std::ptrdiff_t count) { return static_cast<std::size_t>(count); };
+  c.input = normal_floats(random, size(c.batch * c.channels * c.height * c.width), 1);
+  c.filter = normal_floats(random, size(c.channels * c.filters * 9),
+                           std::sqrt(2.0 / static_cast<double>(c.channels * 9)));
+  c.bias.assign(80, 0.0f);
+  return c;
+}
+
+// The root of the mean squared error over that of the direct chain.
+double rms_ratio(const Case& c, const std::vector<float>& output) {
+  double ours = 0, direct = 0;
+  for (std::ptrdiff_t n = 0; n < c.batch; ++n) {
+    for (std::ptrdiff_t oc = 0; oc < c.filters; ++oc) {
+      for (std::ptrdiff_t p = 0; p < c.out_pixels(); ++p) {
+        const std::ptrdiff_t oh = p / c.out_width, ow = p % c.out_width;
+        const double exact = exact_sum(c, n, oc, oh, ow);
+        ours += std::pow(static_cast<double>(output[c.output_index(n, oc, p)]) - exact, 2);
+        direct += std::pow(static_cast<double>(direct_sum(c, n, oc, oh, ow)) - exact, 2);
+      }
+    }
+  }
+  return std::sqrt(ours / direct);
+}
+
+// Whether a plan without a name for the algorithm might take it.
+bool may_be_chosen(const Case& c, const Isa& isa, const WinogradTransforms& transforms) {
+  const Algorithm& algorithm = transforms.tile == 2 ? winograd_f2 : winograd_f4;
+  Conv2dPlan plan{};
+  plan.isa = &isa;
+  Conv2dProblem& p = plan.problem;
+  p.batch = c.batch;
+  p.channels = c.channels;
+  p.height = c.height;
+  p.width = c.width;
+  p.out_channels = c.filters;
+  p.kernel_h = p.kernel_w = 3;
+  p.groups = p.stride_h = p.stride_w = 1;
+  p.dilation_h = p.dilation_w = c.dilation_h;
+  p.pad_top = p.pad_left = c.pad_top;
+  p.out_height = c.out_height;
+  p.out_width = c.out_width;
+  algorithm.block(plan);
+  return std::isfinite(algorithm.handicap(plan));
+}
+
+// On layers as they occur: within twice the error of a direct sum, or never chosen.
+void check_rms(Suite& suite, const Isa& isa, const WinogradTransforms& transforms,
+               const Layer& layer) {
+  Random random(5);
+  const Case c = natural_case(layer, random);
+  const double ratio = rms_ratio(c, convolve(suite, c, isa, transforms, random));
+  const std::string what = std::to_string(c.channels) + "@" + std::to_string(c.height);
+  const bool chosen = may_be_chosen(c, isa, transforms);
+  suite.check(!chosen || ratio <= 2, "rms ratio " + std::to_string(ratio) + " on " + what);
+  const bool rare = layer.channels < 32 || layer.height < 7 || layer.pad > layer.dilation;
+  suite.check(rare || chosen, "not even considered: " + what);
+}
+
+}  // namespace
+
+void winograd_error_tests(Suite& suite) {
+  for (int i = 0; i < isa_count(); ++i) {
+    const Isa& isa = isa_at(i);
+    if (!isa.runs_here()) continue;
+    for (const WinogradTransforms* transforms :
+         {&isa.kernels.winograd->f2, &isa.kernels.winograd->f4}) {
+      suite.test(
+          "winograd f" + std::to_string(transforms->tile) + " on " + isa.name + ", rms error", [&] {
+            for (const Layer& layer : kLayers) check_rms(suite, isa, *transforms, layer);
+          });
+    }
+  }
+}
+
+}  // namespace gemmconv::test
