@@ -37,11 +37,11 @@ describe('the command', () => {
   });
 
   test.each([
-    [['--help'], /Usage: gemmconv <command>/],
-    [['bench', '--help'], /Usage: gemmconv bench/],
-    [['info', '--help'], /Usage: gemmconv info/],
-    [['plan', '--help'], /Usage: gemmconv plan[\s\S]*CxHxW -> OC/],
-    [['help', 'plan'], /Usage: gemmconv plan/],
+    [['--help'], /Usage: npx gemmconv <command>/],
+    [['bench', '--help'], /Usage: npx gemmconv bench/],
+    [['info', '--help'], /Usage: npx gemmconv info/],
+    [['plan', '--help'], /Usage: npx gemmconv plan[\s\S]*CxHxW -> OC/],
+    [['help', 'plan'], /Usage: npx gemmconv plan/],
   ])('%j', (args, expected) => {
     const { status, stdout, stderr } = gemmconv(...args);
     expect({ status, stderr }).toEqual({ status: 0, stderr: '' });

@@ -15,5 +15,5 @@ const HANDFUL = [
 export async function run(args: readonly string[]): Promise<void> {
   const layers = [SEED, ...LAYERS.filter(({ name }) => HANDFUL.includes(name))];
   const layersAre = `${layers.length} of a kind each; --layers all for all ${1 + LAYERS.length}`;
-  await runBench(args, { name: 'gemmconv bench', layers, layersAre });
+  await runBench(args, { name: 'npx gemmconv bench', layers, layersAre });
 }

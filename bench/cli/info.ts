@@ -3,7 +3,7 @@ import { formatBytes } from '../format.js';
 import { addonPath } from '../internals.js';
 import { parseCommandLine } from '../usage.js';
 
-const HELP = `Usage: gemmconv info [--json]
+const HELP = `Usage: npx gemmconv info [--json]
 
 Tells what is used: version, instruction set, cores and threads, caches, and where the native addon
 was loaded from.

@@ -10,7 +10,7 @@ const COMMANDS = {
   plan: () => import('./plan.js'),
 } as const;
 
-const HELP = `Usage: gemmconv <command> [options]
+const HELP = `Usage: npx gemmconv <command> [options]
 
   info                             this build and this machine
   plan "3x224x224 -> 64 k7 s2 p3"  how a layer would be computed, and how long that should take
@@ -31,7 +31,7 @@ async function main([command, ...args]: readonly string[]): Promise<number> {
     const names = Object.keys(COMMANDS);
     const meant = closest(command, names);
     const hint = meant === undefined ? `there are ${names.join(', ')}` : `did you mean ${meant}?`;
-    return refuse(`Unknown command '${command}': ${hint}\nTry gemmconv --help.`);
+    return refuse(`Unknown command '${command}': ${hint}\nTry npx gemmconv --help.`);
   }
   try {
     const { run } = await COMMANDS[command as keyof typeof COMMANDS]();

@@ -7,7 +7,7 @@ import { type BenchLayer, bytesOf, macsOf } from '../layers.js';
 import { GRAMMAR, type Notation, parseNotation } from '../notation.js';
 import { EXAMPLE, parseCommandLine, UsageError } from '../usage.js';
 
-const HELP = `Usage: gemmconv plan [options] "3x224x224 -> 64 k7 s2 p3"
+const HELP = `Usage: npx gemmconv plan [options] "3x224x224 -> 64 k7 s2 p3"
 
 Tells how a layer would be computed, and how long one call should take: the cost model of the plan,
 in time by what a steady layer takes on this machine now. It knows of caches, not of what else the
