@@ -47,11 +47,12 @@ void Strip::fill(std::ptrdiff_t oh, std::ptrdiff_t rows, std::ptrdiff_t ow, floa
   const std::ptrdiff_t iw = ow * patches_.stride_w - patches_.pad_left;
   const std::ptrdiff_t lines = rows_.length - (out_rows_ - rows);
   for (std::ptrdiff_t s = 0; s < rows_.slots; ++s) {
-    for (std::ptrdiff_t t = 0; t < columns_.slots; ++t) {
-      float* line = strip + (s * columns_.slots + t) * rows_.length * columns_.length;
-      for (std::ptrdiff_t i = 0; i < lines; ++i) {
+    for (std::ptrdiff_t i = 0; i < lines; ++i) {
+      // Slots of columns inside, which read the same lines of the image.
+      for (std::ptrdiff_t t = 0; t < columns_.slots; ++t) {
+        const std::ptrdiff_t line = (s * columns_.slots + t) * rows_.length + i;
         fill_line(ih + s * rows_.slot_step + i * rows_.stride, iw + t * columns_.slot_step,
-                  line + i * columns_.length);
+                  strip + line * columns_.length);
       }
     }
   }

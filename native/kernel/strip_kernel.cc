@@ -28,30 +28,48 @@ void short_line(float* dst, const float* src, const StripLine& line) {
   }
 }
 
-// The last vector may overlap the one before.
-[[gnu::always_inline]] inline void copy(float* dst, const float* src, std::ptrdiff_t count) {
-  std::ptrdiff_t i = 0;
-  for (; i + kLanes <= count; i += kLanes) store(dst + i, load(src + i));
-  if (i == count) return;
-  if (count >= kLanes) {
-    store(dst + count - kLanes, load(src + count - kLanes));
-    return;
-  }
-  for (; i < count; ++i) dst[i] = src[i];
+template <typename T, int N>
+using Unaligned __attribute__((vector_size(N * sizeof(T)), aligned(alignof(float)), may_alias)) = T;
+
+// N neighbours, or every other: the low halves of pairs, or the high ones.
+template <int N>
+[[gnu::always_inline]] inline void copy_neighbours(float* dst, const float* src) {
+  *reinterpret_cast<Unaligned<float, N>*>(dst) = *reinterpret_cast<const Unaligned<float, N>*>(src);
 }
 
-// Every other float: the low halves of pairs.
-[[gnu::always_inline]] inline void copy_even(float* dst, const float* src, std::ptrdiff_t count) {
-  typedef long long PairVec
-      __attribute__((vector_size(2 * sizeof(Vec)), aligned(alignof(float)), may_alias));
-  std::ptrdiff_t i = 0;
-  // Not the last, which would read one float beyond it.
-  for (; i + kLanes < count; i += kLanes) {
-    const IntVec even =
-        __builtin_convertvector(*reinterpret_cast<const PairVec*>(src + 2 * i), IntVec);
-    store(dst + i, reinterpret_cast<Vec>(even));
+template <int N, int kShift>
+[[gnu::always_inline]] inline void copy_halves(float* dst, const float* pairs) {
+  const auto halves = *reinterpret_cast<const Unaligned<long long, N>*>(pairs) >> kShift;
+  *reinterpret_cast<Unaligned<int, N>*>(dst) = __builtin_convertvector(halves, Unaligned<int, N>);
+}
+
+// dst[i] = src[i · kStep] by vectors of N floats, of which the last may overlap the one before; or
+// of fewer floats where there are fewer. Of pairs there is one more, so that the last vector has a
+// float before it.
+template <int kStep, int N>
+[[gnu::always_inline]] inline void copy(float* dst, const float* src, std::ptrdiff_t count) {
+  if (count < N + (kStep - 1)) {
+    if constexpr (N > 4) {
+      copy<kStep, N / 2>(dst, src, count);
+    } else {
+      for (std::ptrdiff_t i = 0; i < count; ++i) dst[i] = src[i * kStep];
+    }
+    return;
   }
-  for (; i < count; ++i) dst[i] = src[2 * i];
+  const std::ptrdiff_t last = count - N;
+  for (std::ptrdiff_t i = 0; i < last; i += N) {
+    if constexpr (kStep == 1) {
+      copy_neighbours<N>(dst + i, src + i);
+    } else {
+      copy_halves<N, 0>(dst + i, src + 2 * i);
+    }
+  }
+  if constexpr (kStep == 1) {
+    copy_neighbours<N>(dst + last, src + last);
+  } else {
+    // Up to its last float and no further, which may be the image's last.
+    copy_halves<N, 32>(dst + last, src + 2 * last - 1);
+  }
 }
 
 void copy_line(const StripLine& line) {
@@ -66,9 +84,9 @@ void copy_line(const StripLine& line) {
     zero_ends(dst, line);
     dst += line.before;
     if (line.step == 1) {
-      copy(dst, src, line.inside);
+      copy<1, kLanes>(dst, src, line.inside);
     } else if (line.step == 2) {
-      copy_even(dst, src, line.inside);
+      copy<2, kLanes>(dst, src, line.inside);
     } else {
       for (std::ptrdiff_t i = 0; i < line.inside; ++i) dst[i] = src[i * line.step];
     }
