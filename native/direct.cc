@@ -2,87 +2,19 @@
 #include "direct.h"
 
 #include <algorithm>
-#include <numeric>
 
 #include "cpu.h"
+#include "direct_window.h"
 #include "slice.h"
 
 namespace gemmconv {
 namespace {
-
-std::ptrdiff_t whole_lines(std::ptrdiff_t floats) { return (floats + 15) / 16 * 16; }
-
-// --- the part of the image under a tile of pixels ---
-
-// Rows and columns are those that some tap wants.
-struct Window {
-  std::ptrdiff_t rows, columns;
-  std::ptrdiff_t row_step, column_step;  // in the image
-  std::ptrdiff_t pixel_step;             // in columns of the window, from output to output
-
-  Window(const Patches& p, std::ptrdiff_t pixels) : rows(p.kernel_h), row_step(p.dilation_h) {
-    const bool sparse = p.kernel_w == 1;
-    column_step = sparse ? p.stride_w : 1;
-    pixel_step = sparse ? 1 : p.stride_w;
-    columns = (pixels - 1) * pixel_step + (p.kernel_w - 1) * p.dilation_w + 1;
-  }
-};
-
-// Neighbouring pixels of an nhwc image that are 2 KB or a multiple apart fall into one or two sets
-// of L1 and push each other out: in place, 1×1 1024@14 reaches 76 % of peak, 3×3 stride 2 512@14 42
-// % (Zen 4). 4 KB a way and 8 ways: every x86 core has at least that. From 1 KB on down the copy
-// costs more than it saves, and less than a quarter more lines than fit do no harm.
-bool pixels_collide(const Patches& p, std::ptrdiff_t pixels) {
-  constexpr std::ptrdiff_t kWayFloats = 1024, kWays = 8, kLineFloats = 16;
-  const Window window(p, pixels);
-  // No step leads beyond the row: strides may be any number.
-  const std::ptrdiff_t distance = p.column_stride * std::min(window.column_step, p.width);
-  const std::ptrdiff_t sets = kWayFloats / std::gcd(distance, kWayFloats);
-  return p.channel_stride == 1 && distance >= kLineFloats && sets <= 2 &&
-         4 * window.rows * window.columns >= 5 * sets * kWays;
-}
-
-// Where a tile reads its pixels: in the image, or a copy.
-struct Source {
-  const float* x;  // tap (0, 0) of the first pixel, whether it exists or not
-  std::ptrdiff_t row_stride, column_stride, pixel_stride;  // between taps, between pixels
-};
-
-struct Tile {
-  std::ptrdiff_t oh;
-  Panel segment;
-  std::ptrdiff_t ih, iw;  // of the first tap of the first pixel
-};
 
 struct Scratch {
   unsigned* marks;
   float* window;
   float* partial;
 };
-
-Source in_place(const Patches& p, const Tile& tile, std::ptrdiff_t channel) {
-  const std::ptrdiff_t first =
-      tile.ih * p.row_stride + tile.iw * p.column_stride + channel * p.channel_stride;
-  return {p.image + first, p.dilation_h * p.row_stride, p.dilation_w * p.column_stride,
-          p.stride_w * p.column_stride};
-}
-
-Source copied(const Patches& p, const Tile& tile, Range channels, float* copy) {
-  const Window window(p, tile.segment.width);
-  // One line more than the channels take: neighbours fall into neighbouring sets.
-  const std::ptrdiff_t pixel = whole_lines(channels.size()) + 16;
-  const std::ptrdiff_t line = window.columns * pixel;
-  const Range rows = inside(tile.ih, window.row_step, p.height, window.rows);
-  const Range columns = inside(tile.iw, window.column_step, p.width, window.columns);
-  for (std::ptrdiff_t i = rows.begin; i < rows.end; ++i) {
-    const float* row = p.image + (tile.ih + i * window.row_step) * p.row_stride + channels.begin;
-    for (std::ptrdiff_t j = columns.begin; j < columns.end; ++j) {
-      std::copy_n(row + (tile.iw + j * window.column_step) * p.column_stride, channels.size(),
-                  copy + i * line + j * pixel);
-    }
-  }
-  return {copy, line, p.dilation_w * pixel, window.pixel_step * pixel};
-}
 
 // --- one tile ---
 
@@ -116,13 +48,10 @@ constexpr std::ptrdiff_t kFewWeights = 2048;
 
 // All panels of a block of filters at one tile of pixels, for a block of channels.
 void tile_of_panels(const Direct& d, const Panels& panels, Range block, const Tile& at,
-                    Range channels, const Scratch& scratch) {
+                    Range channels, const Source& source, const Scratch& scratch) {
   const Patches& p = d.patches;
   const std::ptrdiff_t taps = p.kernel_h * p.kernel_w;
   const bool copies = d.blocks.copies;
-  const Source source = d.channels == 0 ? Source{p.image, 0, 0, 0}  // there may be no image
-                        : copies        ? copied(p, at, channels, scratch.window)
-                                        : in_place(p, at, channels.begin);
   const Range kh = inside(at.ih, p.dilation_h, p.height, p.kernel_h);
   DirectTile tile{};
   tile.x = source.x;
@@ -184,12 +113,14 @@ bool block_of_tiles(const Direct& d, const Panels& panels, Range block, Range ti
   do {  // a sum over no channels still has its bias
     const Range channels{pc, std::min(pc + d.blocks.channels, d.channels)};
     Scratch here = scratch;
+    CopiedWindow window(d, channels, (tiles.end - 1) / segments.count() + 1, scratch.window);
     std::ptrdiff_t oh = tiles.begin / segments.count(), i = tiles.begin % segments.count();
     for (std::ptrdiff_t t = tiles.begin; t < tiles.end; ++t) {
       const Panel segment = segments[i];
       const Tile tile{oh, segment, oh * p.stride_h - p.pad_top,
                       segment.begin * p.stride_w - p.pad_left};
-      tile_of_panels(d, panels, block, tile, channels, here);
+      const Source source = d.blocks.copies ? window.source(tile) : in_place(d, tile, channels);
+      tile_of_panels(d, panels, block, tile, channels, source, here);
       here.partial += segment.width * (block.size() * panels.max_width());
       if (++i == segments.count()) i = 0, ++oh;
       if (!end_slice()) return false;
@@ -201,13 +132,7 @@ bool block_of_tiles(const Direct& d, const Panels& panels, Range block, Range ti
 
 std::ptrdiff_t marks_floats(const Direct& d) {
   static_assert(sizeof(unsigned) == sizeof(float));
-  return whole_lines(d.patches.kernel_w);
-}
-
-std::ptrdiff_t window_floats(const Direct& d) {
-  if (!d.blocks.copies) return 0;
-  const Window window(d.patches, d.segments().widest());
-  return window.rows * window.columns * (whole_lines(d.blocks.channels) + 16);
+  return (d.patches.kernel_w + 15) / 16 * 16;
 }
 
 std::ptrdiff_t partial_floats(const Direct& d) {
@@ -228,7 +153,7 @@ DirectBlocks direct_blocks(const Direct& shape) {
   // peak, Zen 4).
   const std::ptrdiff_t mr = d.kernel->mr;
   const auto collide = [&](std::ptrdiff_t most) {
-    return pixels_collide(d.patches, Panels(d.patches.out_width, most, 1).widest());
+    return pixels_collide(d, Panels(d.patches.out_width, most, 1).widest());
   };
   const std::ptrdiff_t taps = d.patches.kernel_h * d.patches.kernel_w;
   const bool halved = taps == 1 && collide(mr) && !collide(mr / 2);
@@ -249,16 +174,8 @@ DirectBlocks direct_blocks(const Direct& shape) {
   const std::ptrdiff_t sums = d.segments().widest() * blocks.panels * panels.max_width();
   const std::ptrdiff_t carried = at_least_one(l2_floats / 8 / sums);
   blocks.tiles = at_least_one(count == 1 ? d.tiles() : std::min(carried, d.tiles()));
+  blocks.rows = blocks.copies ? rows_of_window(d) : 0;
   return blocks;
-}
-
-std::ptrdiff_t direct_copied_lines(const Direct& d) {
-  if (!d.blocks.copies) return 0;
-  const Window window(d.patches, d.segments().widest());
-  const std::ptrdiff_t lines = whole_lines(d.channels) / 16;
-  const std::ptrdiff_t panels = d.filter_panels().count();
-  const std::ptrdiff_t times = (panels + d.blocks.panels - 1) / d.blocks.panels;
-  return window.rows * window.columns * lines * d.tiles() * times;
 }
 
 std::ptrdiff_t direct_scratch(const Direct& d) {

@@ -17,7 +17,8 @@ namespace gemmconv {
 // How the work is cut, for the caches' sake.
 struct DirectBlocks {
   std::ptrdiff_t pixels;    // most of a tile
-  bool copies;              // tiles read a copy of the image under them
+  bool copies;              // tiles read a copy of the image under them (direct_window.h)
+  std::ptrdiff_t rows;      // of outputs that share a copy; 0: each tile has its own
   std::ptrdiff_t channels;  // sums are carried from one such block to the next
   std::ptrdiff_t panels;    // of filters, whose weights for `channels` stay in L2 together
   std::ptrdiff_t tiles;     // whose sums are carried at a time
@@ -41,9 +42,6 @@ struct Direct {
 
 // For a shape of which all but the blocks is known.
 DirectBlocks direct_blocks(const Direct& direct);
-
-// Cache lines copied in all, where tiles read copies.
-std::ptrdiff_t direct_copied_lines(const Direct& direct);
 
 // Floats of scratch that `direct` needs.
 std::ptrdiff_t direct_scratch(const Direct& direct);

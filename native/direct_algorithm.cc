@@ -5,6 +5,7 @@
 #include "algorithm.h"
 #include "cost.h"
 #include "direct.h"
+#include "direct_window.h"
 #include "filter.h"
 #include "views.h"
 
@@ -42,7 +43,7 @@ class DirectAlgorithm final : public Algorithm {
     const double tile = p.layout == Layout::nhwc ? kTile : kTransposedTile;
     const double cycles = store_cycles(p, plan.lanes) +
                           static_cast<double>(d.tiles() * d.filter_panels().count()) * tile +
-                          static_cast<double>(direct_copied_lines(d)) * kCopyLine;
+                          static_cast<double>(copied_lines(d)) * kCopyLine;
     return static_cast<double>(p.group_channels() * d.out_height) * inside_taps(p) *
                step_cost(d.segments(), d.filter_panels()) +
            cycles * units_a_cycle(d.kernel->lanes);

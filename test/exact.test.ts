@@ -19,6 +19,7 @@ const SWEEP: readonly (readonly [Kind, number])[] = [
   ['large', 8],
   ['blocks', 12],
   ['padded', 40],
+  ['colliding', 30],
 ];
 
 const ALGORITHMS = ['exact', 'gemm', 'direct', 'depthwise'] as const;

@@ -17,9 +17,18 @@ export interface Problem extends GoldenProblem {
 /**
  * Which limit of the implementation a problem is drawn to cross: `deep` the blocks of K, `wide` any
  * extent, `blocks` those of filters or pixels under a K that fills the cache, `padded` the image, by
- * many vectors, `large` what one thread is given.
+ * many vectors, `large` what one thread is given, `colliding` the sets of L1, by pixels of nhwc that
+ * are 1 KiB or a multiple apart.
  */
-export type Kind = 'general' | 'deep' | 'wide' | 'grouped' | 'padded' | 'large' | 'blocks';
+export type Kind =
+  | 'general'
+  | 'deep'
+  | 'wide'
+  | 'grouped'
+  | 'padded'
+  | 'large'
+  | 'blocks'
+  | 'colliding';
 
 /** Around the register tiles (up to 14 rows, 8 to 32 columns), and primes. */
 const CHANNELS = [1, 2, 3, 5, 6, 7, 8, 11, 13, 14, 15, 16, 17, 23, 31, 32, 33, 37, 47, 64, 65];
@@ -45,6 +54,7 @@ const MACS: Readonly<Record<Kind, readonly [least: number, most: number]>> = {
   padded: [0, 250_000],
   large: [2_000_000, 5_000_000],
   blocks: [500_000, 5_000_000],
+  colliding: [100_000, 2_000_000],
 };
 
 export function randomProblem(seed: number, kind: Kind): Problem {
@@ -104,6 +114,12 @@ function drawSizes(draw: Draw, kind: Kind): Sizes {
       if (draw.chance(0.5)) return { ...flat, OC: many, W: few };
       return { ...flat, OC: few, W: many };
     }
+    case 'colliding': {
+      const channels = draw.from([256, 512, 768, 1024]);
+      const groups = channels / draw.from([8, 16, 32, channels]);
+      const OC = groups * draw.from([1, 3, 8, 16, 17]);
+      return { groups, CG: channels / groups, OC, H: draw.integer(1, 19), W: draw.integer(5, 19) };
+    }
     case 'large':
       return { groups: 1, CG: draw.from([64, 65, 97, 128]), OC: draw.from([64, 67, 130]), H, W };
   }
@@ -117,7 +133,7 @@ function drawProblem(draw: Draw, seed: number, kind: Kind): Problem | undefined 
   const dilation = [draw.rarely(3), draw.rarely(3)] as const;
   const batch = draw.chance(0.6) ? 1 : draw.integer(2, 3);
   const { asked, padding } = drawPadding(draw, { H, W, KH, KW, stride, dilation }, kind);
-  const layout = draw.from(['nchw', 'nhwc'] as const);
+  const layout = kind === 'colliding' ? 'nhwc' : draw.from(['nchw', 'nhwc'] as const);
   const filterLayout = draw.from(['oihw', 'hwio'] as const);
   const inputShape = toImageOrder(layout, [batch, groups * CG, H, W]);
   const filterShape = toFilterOrder(filterLayout, [OC, CG, KH, KW]);
