@@ -2,15 +2,25 @@ import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
 import type { Binding } from '../binding.js';
 import { type Candidate, candidatesIn } from './candidates.js';
-import { type Attempt, loadError } from './load-error.js';
+import { type Attempt, loadError, misplacedError } from './load-error.js';
 
-/** The package's own directory: one above this file, both in lib/ and in dist/. */
-const packageRoot = fileURLToPath(new URL('..', import.meta.url));
-const require = createRequire(import.meta.url);
+const { packageRoot, require, version } = home();
 
-export const version: string = (require('../package.json') as { version: string }).version;
+export { version };
 
 export const binding: Binding = load();
+
+/** The package's own directory: one above this file, both in lib/ and in dist/, but not in a bundle. */
+function home() {
+  try {
+    const require = createRequire(import.meta.url);
+    const { name, version } = require('../package.json') as Record<'name' | 'version', string>;
+    if (name !== 'gemmconv') throw new Error(`The package around it is ${name}`);
+    return { packageRoot: fileURLToPath(new URL('..', import.meta.url)), require, version };
+  } catch (cause) {
+    throw misplacedError(cause);
+  }
+}
 
 /**
  * The first addon that loads. A loader from npm would pick one by its name and stop there; we go on,

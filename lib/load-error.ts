@@ -16,6 +16,23 @@ export function loadError(attempts: readonly Attempt[], packageRoot: string): Er
     ...remedy(attempts, packageRoot),
   ].join('\n');
   const cause = attempts.find((attempt) => attempt.cause !== null)?.cause;
+  return bindingError(message, cause);
+}
+
+/** Of code that does not find its own package.json. */
+export function misplacedError(cause: unknown): Error {
+  const remedy = isForbidden(cause)
+    ? FORBIDDEN
+    : [
+        'It is not in its own package: a bundler must have taken it elsewhere, and cannot take the addon.',
+        'To mend it, leave gemmconv out of the bundle (esbuild: --external:gemmconv), and install it there:',
+        '  npm install gemmconv',
+      ];
+  const failed = `gemmconv could not load its native addon for ${system()}.`;
+  return bindingError([failed, ...remedy].join('\n'), cause);
+}
+
+function bindingError(message: string, cause: unknown): Error {
   const error = cause === undefined ? new Error(message) : new Error(message, { cause });
   return Object.assign(error, { code: 'ERR_GEMMCONV_BINDING' });
 }
@@ -24,7 +41,7 @@ export function loadError(attempts: readonly Attempt[], packageRoot: string): Er
 function remedy(attempts: readonly Attempt[], packageRoot: string): string[] {
   const root = packageRoot.replace(/[\\/]$/, '');
   if (attempts.some(({ cause }) => isForbidden(cause))) {
-    return ['This process may not load addons. To mend it, start it with leave to:', permission()];
+    return FORBIDDEN;
   }
   if (process.env.GEMMCONV_ADDON) {
     return [
@@ -49,11 +66,12 @@ function isForbidden(cause: unknown): boolean {
   return code === 'ERR_DLOPEN_DISABLED' || name === 'NotCapable';
 }
 
-function permission(): string {
-  return 'Deno' in globalThis
+const FORBIDDEN = [
+  'This process may not load addons. To mend it, start it with leave to:',
+  'Deno' in globalThis
     ? '  deno run --allow-ffi --allow-read --allow-env …'
-    : '  node --allow-addons … (and without --no-addons)';
-}
+    : '  node --allow-addons … (and without --no-addons)',
+];
 
 /** As when glibc is older than what the prebuilt addon was linked with. */
 function needsNewerSystem(attempts: readonly Attempt[]): boolean {

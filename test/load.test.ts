@@ -178,6 +178,21 @@ describe('an addon does not load, and the error says why', () => {
     expect(cause?.code).toBe('ERR_DLOPEN_DISABLED');
   });
 
+  test.each([
+    ['', ''],
+    ['beside another package.json', '{ "name": "app", "version": "1.0.0" }'],
+    ['as CommonJS', '', 'import.meta.url', 'undefined'],
+  ])('in a bundle %s', (_, manifest, from = '', to = '') => {
+    rmSync(join(directory, 'package.json'));
+    if (manifest !== '') put('package.json', manifest);
+    const bundled = readFileSync(join(directory, 'dist', 'binding.js'), 'utf8');
+    put('dist/package.json', '{ "type": "module" }');
+    put('dist/binding.js', bundled.replaceAll(from, to));
+    const { code, message } = load({}) as Failure;
+    expect(code).toBe('ERR_GEMMCONV_BINDING');
+    expect(message).toMatch(/^gemmconv could not load .*\n.* a bundler .*\n.*--external:gemmconv/);
+  });
+
   test('another version’s', () => {
     const manifest = readFileSync(join(root, 'package.json'), 'utf8');
     put('package.json', manifest.replace(/"version": ".*"/, '"version": "99.0.0"'));
