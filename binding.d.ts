@@ -168,7 +168,7 @@ export type ProblemField =
   | 'activation' // index into ACTIVATIONS of lib/problem.ts
   | 'activationMin' // lower clamp bound, or leakyRelu's alpha
   | 'activationMax' // 20
-  | 'algorithm' // 0 auto, 1 exact, 2 gemm, 3 direct, 4 depthwise, 5 winograd
+  | 'algorithm' // index into ALGORITHMS of lib/problem.ts
   | 'fragile'; // 1 when the filter holds a value that is not finite, or the bias a -0
 
 export interface PlanDescription {

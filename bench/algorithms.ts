@@ -86,7 +86,7 @@ function choiceOf(
   return { chosen, best, ratio: timeOf(chosen) / timeOf(best) };
 }
 
-export function isGood({ ratio }: Choice): boolean {
+function isGood({ ratio }: Choice): boolean {
   return ratio <= TOLERANCE;
 }
 

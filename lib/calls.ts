@@ -163,7 +163,7 @@ export class RunCall implements Call {
     if (signal !== null) {
       try {
         signal.addEventListener('abort', this.#onAbort);
-        // An option read after the signal may have aborted it before we listened.
+        // Its own code may have aborted it before we listened.
         if (signal.aborted) this.#onAbort();
       } catch (error) {
         this.#abandon(error);

@@ -16,7 +16,7 @@ export interface RawValues {
 const setMethod: (this: Float32Array, source: Float32Array) => void = Float32Array.prototype.set;
 
 /** Copies `source` to `target` of the same length. Empty arrays may be detached: left alone. */
-export function copyInto(target: Float32Array, source: Float32Array): void {
+function copyInto(target: Float32Array, source: Float32Array): void {
   if (lengthOf(source) > 0) setMethod.call(target, source);
 }
 

@@ -58,6 +58,14 @@ test.each([
       },
     },
   ],
+  [
+    'it is aborted while it takes the listener',
+    {
+      addEventListener(this: FakeSignal) {
+        this.aborted = true;
+      },
+    },
+  ],
 ])('when %s the call rejects with that, and writes nothing', async (_, changes) => {
   const { signal } = fakeSignal(changes);
   const others = [layer.run(input), layer.run(input)];

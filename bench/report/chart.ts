@@ -12,7 +12,7 @@ export interface Plot {
 }
 
 /** Room for a page's width, and for a phone's, where text must not shrink with the picture. */
-export const WIDE = 820;
+const WIDE = 820;
 export const NARROW = 360;
 
 /** The same chart twice; the style shows the one that fits. */

@@ -5,7 +5,7 @@ export interface Scale {
 }
 
 /** What a log axis has lines at, in each decade. */
-export const DECADES = [1];
+const DECADES = [1];
 export const STEPS = [1, 2, 5];
 
 /** From the last tick below all of `values` to the first above; what lies beyond is moved there. */

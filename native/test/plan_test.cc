@@ -63,9 +63,7 @@ void check_packed(Suite& suite, std::ptrdiff_t channels, std::ptrdiff_t groups, 
   }
 }
 
-}  // namespace
-
-void plan_tests(Suite& suite) {
+void choice_tests(Suite& suite) {
   suite.test("a forced algorithm is the one planned", [&] {
     const Conv2dProblem p = square(1, 16, 20, 16, 3);
     for (const AlgorithmName algorithm : {AlgorithmName::gemm, AlgorithmName::direct}) {
@@ -99,19 +97,32 @@ void plan_tests(Suite& suite) {
             plan_of(with(square(1, 1, 28, 1, 3), AlgorithmName::winograd)).estimated_cycles();
         suite.check(forced > 0 && std::isfinite(forced), "winograd by name");
       });
-  suite.test("threads side by side do not write the same cache lines", [&] {
-    Conv2dProblem p = square(1, 128, 56, 128, 3, Layout::nhwc);
-    p.groups = 32;
-    for (const int threads : {2, 3, 8}) {
-      suite.check(plan_of(p, threads).unit_parts >= threads, "neighbouring groups of one pixel");
-    }
-  });
   suite.test("a depthwise layer's estimate is of all its groups", [&] {
     Conv2dProblem p = square(1, 64, 28, 64, 3);
     p.groups = 64;
     const double few = plan_of(p, 1).estimated_cycles();
     p.channels = p.out_channels = p.groups = 128;
     suite.check(std::abs(plan_of(p, 1).estimated_cycles() / few - 2) < 0.2, "twice the groups");
+  });
+  suite.test("plans of a layer with one packed format read the same floats", [&] {
+    Random random(6);
+    for (const Layout layout : {Layout::nchw, Layout::nhwc}) {
+      for (const std::ptrdiff_t channels : {3, 48, 640}) {
+        for (const std::ptrdiff_t groups : {std::ptrdiff_t{1}, channels}) {
+          check_packed(suite, channels, groups, layout, random);
+        }
+      }
+    }
+  });
+}
+
+void cutting_tests(Suite& suite) {
+  suite.test("threads side by side do not write the same cache lines", [&] {
+    Conv2dProblem p = square(1, 128, 56, 128, 3, Layout::nhwc);
+    p.groups = 32;
+    for (const int threads : {2, 3, 8}) {
+      suite.check(plan_of(p, threads).unit_parts >= threads, "neighbouring groups of one pixel");
+    }
   });
   suite.test("tiny work stays on one thread, large work is cut evenly", [&] {
     suite.check(plan_of(square(1, 1, 1, 1, 1), 8).threads == 1, "woke a thread for one pixel");
@@ -124,6 +135,28 @@ void plan_tests(Suite& suite) {
       }
     }
   });
+  suite.test("there are no more parts than there is to cut", [&] {
+    Random random(4);
+    for (int i = 0; i < 500; ++i) {
+      const Conv2dProblem p = square(
+          1 + random.below(3), 1 + random.below(40), 1 + random.below(60), 1 + random.below(100),
+          1 + 2 * random.below(3), random.below(2) == 1 ? Layout::nchw : Layout::nhwc);
+      const Conv2dPlan plan = plan_of(p, 1 + static_cast<int>(random.below(9)));
+      suite.check(plan.unit_parts >= 1 && plan.unit_parts <= plan.units, "unit parts");
+      suite.check(plan.filter_parts >= 1 && plan.filter_parts <= plan.filter_panels,
+                  "filter parts");
+    }
+  });
+  suite.test("extents beyond 32 bits are planned without overflow", [&] {
+    Conv2dProblem p = square(1, 1, 1, 1, 1);
+    p.width = p.out_width = (std::ptrdiff_t{1} << 31) + 16;
+    const Conv2dPlan plan = plan_of(p);
+    suite.check(plan.flops() == 2.0 * static_cast<double>(p.width), "flops");
+    suite.check(plan.workspace_bytes() < std::size_t{16} << 20, "workspace");
+  });
+}
+
+void workspace_tests(Suite& suite) {
   suite.test("workspace depends on blocks and threads, not on the image", [&] {
     const auto bytes = [](std::ptrdiff_t extent) {
       return plan_of(with(square(1, 64, extent, 64, 3), AlgorithmName::gemm)).workspace_bytes();
@@ -173,35 +206,14 @@ void plan_tests(Suite& suite) {
       }
     }
   });
-  suite.test("there are no more parts than there is to cut", [&] {
-    Random random(4);
-    for (int i = 0; i < 500; ++i) {
-      const Conv2dProblem p = square(
-          1 + random.below(3), 1 + random.below(40), 1 + random.below(60), 1 + random.below(100),
-          1 + 2 * random.below(3), random.below(2) == 1 ? Layout::nchw : Layout::nhwc);
-      const Conv2dPlan plan = plan_of(p, 1 + static_cast<int>(random.below(9)));
-      suite.check(plan.unit_parts >= 1 && plan.unit_parts <= plan.units, "unit parts");
-      suite.check(plan.filter_parts >= 1 && plan.filter_parts <= plan.filter_panels,
-                  "filter parts");
-    }
-  });
-  suite.test("extents beyond 32 bits are planned without overflow", [&] {
-    Conv2dProblem p = square(1, 1, 1, 1, 1);
-    p.width = p.out_width = (std::ptrdiff_t{1} << 31) + 16;
-    const Conv2dPlan plan = plan_of(p);
-    suite.check(plan.flops() == 2.0 * static_cast<double>(p.width), "flops");
-    suite.check(plan.workspace_bytes() < std::size_t{16} << 20, "workspace");
-  });
-  suite.test("plans of a layer with one packed format read the same floats", [&] {
-    Random random(6);
-    for (const Layout layout : {Layout::nchw, Layout::nhwc}) {
-      for (const std::ptrdiff_t channels : {3, 48, 640}) {
-        for (const std::ptrdiff_t groups : {std::ptrdiff_t{1}, channels}) {
-          check_packed(suite, channels, groups, layout, random);
-        }
-      }
-    }
-  });
+}
+
+}  // namespace
+
+void plan_tests(Suite& suite) {
+  choice_tests(suite);
+  cutting_tests(suite);
+  workspace_tests(suite);
 }
 
 }  // namespace gemmconv::test

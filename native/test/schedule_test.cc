@@ -129,9 +129,7 @@ int seats_without_task(int rounds) {
   return found;
 }
 
-}  // namespace
-
-void schedule_tests(Suite& suite) {
+void seat_tests(Suite& suite) {
   suite.test("whoever finds a task taken finds its helper counted", [&] {
     suite.check(uncounted_helpers(4000000) == 0, "a job may finish before its last task");
   });
@@ -178,6 +176,9 @@ void schedule_tests(Suite& suite) {
     suite.check(!bench.schedule.take() && bench.waiting == 0 && bench.schedule.listed() == 0,
                 "more");
   });
+}
+
+void sharing_tests(Suite& suite) {
   suite.test("a small job goes ahead of large ones, and interrupts them", [&] {
     Bench bench;
     Job& huge = bench.add(kHugeNs, 9);
@@ -227,6 +228,13 @@ void schedule_tests(Suite& suite) {
     const double share = share_of_huge_job(1000);
     suite.check(share > 0.04 && share < 0.1, "share " + std::to_string(share));
   });
+}
+
+}  // namespace
+
+void schedule_tests(Suite& suite) {
+  seat_tests(suite);
+  sharing_tests(suite);
 }
 
 }  // namespace gemmconv::test

@@ -215,6 +215,9 @@ void submit_tests(Suite& suite, ThreadPool& pool) {
   });
   // A thread on its way to the last task finds that another has just run it, and left. When it was
   // counted among those at work before it looked, both were the last.
+}
+
+void order_tests(Suite& suite, ThreadPool& pool) {
   suite.test("a job finishes once", [&] {
     constexpr int kJobs = 200000;
     for (const double ns : {1e3, kHuge}) {
@@ -332,6 +335,7 @@ void threads_tests(Suite& suite) {
   pool.set_threads(4);
   run_tests(suite, pool);
   submit_tests(suite, pool);
+  order_tests(suite, pool);
   withdraw_tests(suite, pool);
   suite.check(pool.running() == 0, "jobs still count as running");
 }
