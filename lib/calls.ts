@@ -29,6 +29,7 @@ function release(ticket: number): void {
 // Captured: whoever tests with timers that stand still still gets his answers.
 const nextTurn = setImmediate;
 
+/** A turn of so many small calls takes a fraction of a millisecond; other events come in between. */
 const MOST_A_TURN = 64;
 const finished = new Int32Array(2 * MOST_A_TURN);
 

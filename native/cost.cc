@@ -7,9 +7,6 @@
 namespace gemmconv {
 namespace {
 
-// Fewer independent sums than this leave the multiply-add units waiting: 4 cycles latency × 2
-// units.
-constexpr double kChainsInFlight = 8;
 // Cycles to store one output, by whole vectors or transposed through memory (Zen 4: fits where
 // direct and GEMM change places among the 1×1 and 3×3 layers of ResNet-50).
 constexpr double kStoreVector = 0.4;

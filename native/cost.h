@@ -12,6 +12,10 @@ namespace gemmconv {
 // whole one where it is done in two halves (Zen 4, where all constants were found).
 inline double units_a_cycle(std::ptrdiff_t lanes) { return lanes >= 16 ? 1.0 : 2.0; }
 
+// Fewer independent sums than this leave the multiply-add units waiting: 4 cycles latency × 2
+// units.
+inline constexpr double kChainsInFlight = 8;
+
 // One step of k over all tiles of rows × lanes outputs: what its multiply-adds cost, or its loads
 // where these are more, or the latency where there are too few independent sums to cover it.
 double step_cost(const Panels& rows, const Panels& lanes);

@@ -5,6 +5,7 @@
 
 #include "depthwise_lines.h"
 #include "interleaving.h"
+#include "lines.h"
 #include "slice.h"
 
 namespace gemmconv {
@@ -16,8 +17,6 @@ constexpr std::ptrdiff_t kVectorsOfNarrow = 5;
 // Rows of outputs of one filter before the next of the same channel: its weights are spread over
 // vectors once for all of them, and the image is still in L1 or L2 for the next.
 constexpr std::ptrdiff_t kRowsOfFilter = 32;
-
-std::ptrdiff_t whole_lines(std::ptrdiff_t floats) { return (floats + 15) / 16 * 16; }
 
 // What is known before any tensor is: which kernels, and where everything is in the scratch.
 class Shape {

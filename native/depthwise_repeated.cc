@@ -20,7 +20,9 @@ class Copies {
   explicit Copies(const DepthwiseRepeated& d)
       : d_(d), p_(d.filters.patches), rows_(rows_of_copy()) {}
 
-  std::ptrdiff_t floats() const { return image_rows(rows_) * p_.width * most_floats() + kQuad; }
+  std::ptrdiff_t floats() const {
+    return p_.image_rows_under(rows_) * p_.width * most_floats() + kQuad;
+  }
 
   void compute(Range filters, Range rows, float* scratch) const {
     for (std::ptrdiff_t f = filters.begin; f < filters.end;) {
@@ -37,20 +39,14 @@ class Copies {
  private:
   // Of a pixel, of all channels that some of the filters belong to.
   std::ptrdiff_t most_floats() const { return 2 * (kFilters + d_.multiplier); }
-  std::ptrdiff_t rows_under(std::ptrdiff_t rows) const {
-    return (rows - 1) * p_.stride_h + (p_.kernel_h - 1) * p_.dilation_h + 1;
-  }
-  std::ptrdiff_t image_rows(std::ptrdiff_t rows) const {
-    return std::min(rows_under(rows), p_.height);
-  }
   std::ptrdiff_t rows_of_copy() const {
     const std::ptrdiff_t fit = kCopiedFloats / (p_.width * most_floats());
-    return 1 + std::max(fit - image_rows(1), std::ptrdiff_t{0}) / p_.stride_h;
+    return 1 + std::max(fit - p_.image_rows_under(1), std::ptrdiff_t{0}) / p_.stride_h;
   }
 
   void part(Range filters, Range rows, float* scratch) const {
     const std::ptrdiff_t ih = rows.begin * p_.stride_h - p_.pad_top;
-    const Range under = inside(ih, 1, p_.height, rows_under(rows.size()));
+    const Range under = inside(ih, 1, p_.height, p_.rows_under(rows.size()));
     const Range channels{filters.begin / d_.multiplier,
                          (filters.end + d_.multiplier - 1) / d_.multiplier};
     copy(channels, {ih + under.begin, ih + under.end}, scratch);

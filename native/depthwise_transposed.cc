@@ -30,7 +30,7 @@ class Bands {
   explicit Bands(const DepthwiseTransposed& d)
       : d_(d), p_(d.patches), lanes_(d.kernel->lanes), rows_(rows_of_band()) {}
 
-  std::ptrdiff_t image_floats() const { return image_rows(rows_) * p_.width * lanes_; }
+  std::ptrdiff_t image_floats() const { return p_.image_rows_under(rows_) * p_.width * lanes_; }
   // The last vector of pixels is written back whole.
   std::ptrdiff_t sums_floats() const { return (rows_ * p_.out_width + lanes_) * lanes_; }
 
@@ -46,22 +46,15 @@ class Bands {
   }
 
  private:
-  // Rows of the image under so many of outputs, and how many of them can exist.
-  std::ptrdiff_t rows_under(std::ptrdiff_t rows) const {
-    return (rows - 1) * p_.stride_h + (p_.kernel_h - 1) * p_.dilation_h + 1;
-  }
-  std::ptrdiff_t image_rows(std::ptrdiff_t rows) const {
-    return std::min(rows_under(rows), p_.height);
-  }
   std::ptrdiff_t rows_of_band() const {
-    const std::ptrdiff_t first = image_rows(1) * p_.width + p_.out_width;
+    const std::ptrdiff_t first = p_.image_rows_under(1) * p_.width + p_.out_width;
     const std::ptrdiff_t next = p_.stride_h * p_.width + p_.out_width;
     return 1 + std::max(kPixelsOfBand - first, std::ptrdiff_t{0}) / next;
   }
 
   void band(std::ptrdiff_t panel, Range rows, float* scratch) const {
     const std::ptrdiff_t ih = rows.begin * p_.stride_h - p_.pad_top;
-    const Range under = inside(ih, 1, p_.height, rows_under(rows.size()));
+    const Range under = inside(ih, 1, p_.height, p_.rows_under(rows.size()));
     const Range image{ih + under.begin, ih + under.end};
     float* const sums = scratch + image_floats();
     read(panel, image, scratch);

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "lines.h"
 #include "slice.h"
 #include "strip.h"
 
@@ -44,8 +45,6 @@ struct Run {
   std::ptrdiff_t pixel, lanes, columns, row;
   bool reads_on;
 };
-
-constexpr std::ptrdiff_t kLineFloats = 16;
 
 // From so many steps on a tile asks for its output, and for pixels three tiles ahead instead of
 // one: 1×1 256->64@56 in a batch of 8, which comes from DRAM and goes there, gains 10 % (Zen 4).

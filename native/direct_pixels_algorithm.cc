@@ -26,8 +26,6 @@ constexpr double kCopyScattered = 3.0;
 // A load that crosses a cache line, as all but one of 16 unaligned vectors of 16 lanes do, takes so
 // much longer (5×5 1->1@1080p: then depthwise is the faster, as it is).
 constexpr double kCrossing = 1.25;
-// Fewer independent sums than this leave the multiply-add units waiting (cost.cc).
-constexpr double kChainsInFlight = 8.0;
 // A step that reads a page of its own takes at least so many cycles, where a tile reads more pages
 // than the first level of the TLB holds beside weights and outputs (1×1 layers of ResNet-50 on
 // AVX2: 6.9 to 8.8, with 64 of the 72 entries of Zen 4 on; AVX-512's larger tiles hide it).

@@ -5,20 +5,13 @@
 #include <numeric>
 
 #include "cpu.h"
+#include "lines.h"
 
 namespace gemmconv {
 namespace {
 
-constexpr std::ptrdiff_t kLineFloats = 16;
 // From so many floats on a call to memcpy is repaid.
 constexpr std::ptrdiff_t kShortRun = 64;
-
-std::ptrdiff_t lines_of(std::ptrdiff_t floats) { return (floats + kLineFloats - 1) / kLineFloats; }
-
-// Of a pixel of the copy: an odd number of lines, so that neighbours fall into other sets.
-std::ptrdiff_t pixel_floats(std::ptrdiff_t channels) {
-  return (lines_of(channels) | 1) * kLineFloats;
-}
 
 Window window_of(const Direct& d) {
   return d.blocks.rows == 0 ? Window(d.patches, 1, d.segments().widest())
@@ -84,7 +77,7 @@ std::ptrdiff_t rows_of_window(const Direct& d) {
   std::ptrdiff_t rows = 0;
   for (; rows < d.out_height; ++rows) {
     const Window window(p, rows + 1, p.out_width);
-    if (window.rows * window.columns * pixel_floats(d.blocks.channels) > most) break;
+    if (window.rows * window.columns * odd_lines(d.blocks.channels) > most) break;
   }
   return rows > 1 ? rows : 0;
 }
@@ -92,7 +85,7 @@ std::ptrdiff_t rows_of_window(const Direct& d) {
 std::ptrdiff_t window_floats(const Direct& d) {
   if (!d.blocks.copies) return 0;
   const Window window = window_of(d);
-  return window.rows * window.columns * pixel_floats(d.blocks.channels);
+  return window.rows * window.columns * odd_lines(d.blocks.channels);
 }
 
 std::ptrdiff_t copied_lines(const Direct& d) {
@@ -111,7 +104,7 @@ CopiedWindow::CopiedWindow(const Direct& direct, Range channels, std::ptrdiff_t 
       window_(window_of(direct)),
       channels_(channels),
       oh_end_(oh_end),
-      pixel_(pixel_floats(channels.size())),
+      pixel_(odd_lines(channels.size())),
       line_(window_.columns * pixel_),
       floats_(floats) {}
 

@@ -10,7 +10,8 @@
 namespace gemmconv {
 namespace {
 
-constexpr std::ptrdiff_t kWidestTile = 64;
+// A tile of bias is read whole, by the widest vectors.
+constexpr std::ptrdiff_t kWidestTile = kMaxVectors * 16;
 
 std::ptrdiff_t aligned_floats(std::ptrdiff_t floats) {
   return static_cast<std::ptrdiff_t>(align_up(static_cast<std::size_t>(floats) * sizeof(float)) /
@@ -33,10 +34,9 @@ std::size_t packed_bytes(const Conv2dPlan& plan) {
 }
 
 int packed_format(const Conv2dPlan& plan) {
-  constexpr int kLayouts = 16;
   int isa = 0;
   while (&isa_at(isa) != plan.isa) ++isa;
-  return isa * kLayouts + static_cast<int>(plan.algorithm->packed_layout(plan));
+  return static_cast<int>(plan.algorithm->packed_layout(plan)) * isa_count() + isa;
 }
 
 void pack(const Conv2dPlan& plan, const float* filter, const float* bias, float* packed) {

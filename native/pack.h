@@ -78,6 +78,14 @@ struct Patches {
   std::ptrdiff_t height, width, out_width;
   std::ptrdiff_t kernel_h, kernel_w;
   std::ptrdiff_t stride_h, stride_w, dilation_h, dilation_w, pad_top, pad_left;
+
+  // Rows under so many rows of outputs, and how many of these the image has at most.
+  std::ptrdiff_t rows_under(std::ptrdiff_t rows) const {
+    return (rows - 1) * stride_h + (kernel_h - 1) * dilation_h + 1;
+  }
+  std::ptrdiff_t image_rows_under(std::ptrdiff_t rows) const {
+    return std::min(rows_under(rows), height);
+  }
 };
 
 // Packs steps [k_begin, k_begin + kc) of the pixels from `pixel_begin` on, as many as `panels`

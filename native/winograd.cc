@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "lines.h"
 #include "slice.h"
 
 namespace gemmconv {
@@ -10,12 +11,6 @@ namespace {
 
 std::ptrdiff_t round_up(std::ptrdiff_t value, std::ptrdiff_t unit) {
   return (value + unit - 1) / unit * unit;
-}
-
-// An odd number of cache lines: neighbouring frequencies fall into different sets of a cache.
-std::ptrdiff_t odd_lines(std::ptrdiff_t floats) {
-  constexpr std::ptrdiff_t kLine = 16;
-  return (round_up(floats, kLine) / kLine | 1) * kLine;
 }
 
 // Where the parts of the workspace lie, for blocks of so many tiles.
