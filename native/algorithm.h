@@ -25,6 +25,7 @@ enum class PackedLayout : int {
   row_panels,        // of the GEMM kernel's rows, by K blocks
   lane_panels,       // of vectors of filters, K in one block
   lane_panels_by_k,  // the same, by K blocks
+  wide_lane_panels,  // of the direct kernel's wide tiles, K in one block
   pixel_row_panels,  // of the direct_pixels kernel's rows, K in one block
   filters_taps,      // depthwise: filters × taps
   taps_filters,      // depthwise: taps × filters

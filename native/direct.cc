@@ -151,7 +151,7 @@ DirectBlocks direct_blocks(const Direct& shape) {
 
   // A 1×1 filter does without a copy in tiles of half the pixels (1×1 2048@7 nhwc: 91 -> 99 % of
   // peak, Zen 4).
-  const std::ptrdiff_t mr = d.kernel->mr;
+  const std::ptrdiff_t mr = d.tile.mr;
   const auto collide = [&](std::ptrdiff_t most) {
     return pixels_collide(d, Panels(d.patches.out_width, most, 1).widest());
   };

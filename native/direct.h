@@ -26,6 +26,7 @@ struct DirectBlocks {
 
 struct Direct {
   const DirectKernel* kernel;
+  TileShape tile;                    // one of the kernel's
   std::ptrdiff_t filters, channels;  // of the group
   std::ptrdiff_t out_height;
   Patches patches;
@@ -33,7 +34,8 @@ struct Direct {
   const float* filter_packed;  // channel panels, one K block
   Destination destination;
 
-  Panels filter_panels() const { return {filters, kernel->vectors * kernel->lanes, kernel->lanes}; }
+  bool is_wide() const { return tile.vectors > kernel->usual.vectors; }
+  Panels filter_panels() const { return {filters, tile.vectors * kernel->lanes, kernel->lanes}; }
   // How a row of outputs is cut.
   Panels segments() const { return {patches.out_width, blocks.pixels, 1}; }
   // Tiles of pixels, row-major.

@@ -19,6 +19,12 @@ constexpr double kTransposedTile = 60.0;
 // Cycles to copy a line of pixels that would push each other out of L1 (Zen 4; ResNeXt's 3×3 at 14
 // and 7 of nhwc: 10 each, 16 where it comes from L3).
 constexpr double kCopyLine = 10.0;
+// Wide tiles are for sums of so many steps: shorter ones overlap with the next tile's anyway (AVX2,
+// Zen 4: 1×1 16->40@14 is 5 % faster without, 64->40@14 3 % slower).
+constexpr std::ptrdiff_t kLongSum = 48;
+// What a step of wide tiles takes longer than its multiply-adds, with no register to spare (AVX2,
+// Zen 4: 1 to 5 %, 3×3 and 1×1 layers of 3 to 28 pixels a row).
+constexpr double kWide = 1.03;
 
 class DirectAlgorithm final : public Algorithm {
  public:
@@ -44,8 +50,7 @@ class DirectAlgorithm final : public Algorithm {
     const double cycles = store_cycles(p, plan.lanes) +
                           static_cast<double>(d.tiles() * d.filter_panels().count()) * tile +
                           static_cast<double>(copied_lines(d)) * kCopyLine;
-    return static_cast<double>(p.group_channels() * d.out_height) * inside_taps(p) *
-               step_cost(d.segments(), d.filter_panels()) +
+    return static_cast<double>(p.group_channels() * d.out_height) * inside_taps(p) * row_cost(d) +
            cycles * units_a_cycle(d.kernel->lanes);
   }
 
@@ -53,7 +58,10 @@ class DirectAlgorithm final : public Algorithm {
     return direct_scratch(shape_of(plan));
   }
 
-  PackedLayout packed_layout(const Conv2dPlan&) const override { return PackedLayout::lane_panels; }
+  PackedLayout packed_layout(const Conv2dPlan& plan) const override {
+    const bool is_wide = shape_of(plan).is_wide();
+    return is_wide ? PackedLayout::wide_lane_panels : PackedLayout::lane_panels;
+  }
 
   std::ptrdiff_t packed_floats(const Conv2dPlan& plan) const override {
     return plan.problem.k() * shape_of(plan).filter_panels().stored();
@@ -81,11 +89,17 @@ class DirectAlgorithm final : public Algorithm {
     return is_pointwise(p) ? flattened(patches) : patches;
   }
 
+  // One step of k over a row of tiles.
+  static double row_cost(const Direct& d) {
+    return step_cost(d.segments(), d.filter_panels()) * (d.is_wide() ? kWide : 1);
+  }
+
   // All but the tensors.
   static Direct shape_of(const Conv2dPlan& plan) {
     const Conv2dProblem& p = plan.problem;
     const Patches patches = patches_for(p, nullptr, 0, 0);
     Direct d{plan.isa->kernels.direct,
+             plan.isa->kernels.direct->usual,
              p.group_filters(),
              p.group_channels(),
              p.pixels() / patches.out_width,
@@ -94,7 +108,11 @@ class DirectAlgorithm final : public Algorithm {
              nullptr,
              {}};
     d.blocks = direct_blocks(d);
-    return d;
+    if (d.kernel->wide.mr == 0 || p.k() < kLongSum) return d;
+    Direct wide = d;
+    wide.tile = d.kernel->wide;
+    wide.blocks = direct_blocks(wide);
+    return row_cost(wide) < row_cost(d) ? wide : d;
   }
 };
 

@@ -13,6 +13,14 @@ constexpr int kVectors = GEMMCONV_VECTORS;
 // Without one GCC 12 keeps the sums of three unrolled taps on the stack (SSE2).
 constexpr bool kHasSpareRegister = kMr * kVectors + kVectors + 1 < GEMMCONV_REGISTERS;
 
+// With 16 registers few pixels leave too few sums to keep the multiply-add units busy, unless they
+// have a vector more. 32 hold enough sums whatever the pixels.
+constexpr bool kHasWide = GEMMCONV_REGISTERS == 16;
+constexpr int kWideVectors = kVectors + 1;
+constexpr int kWideMr = kHasWide ? (GEMMCONV_REGISTERS - 1) / kWideVectors - 1 : 0;
+
+constexpr int vectors_of(int rows) { return rows <= kWideMr ? kWideVectors : kVectors; }
+
 // The weights stream past once a tile. How many taps ahead to ask for them was found by trial: with
 // the large tile any distance from 32 does on Zen 4, on Zen 5 it took 9 to 18 KB (84 -> 109 % of
 // peak on 512@14); with the small one 32 taps gain 5 % over 96 (AVX2, Zen 4).
@@ -27,15 +35,27 @@ constexpr bool kAsks = GEMMCONV_REGISTERS == 32;
 [[gnu::always_inline]] inline void forget(const float*& p) { asm("" : "+r"(p)); }
 
 // Keeps the loads of one tap behind those of the one before. Mixed, all prefetches of a row come at
-// once (111 instead of 117 % of peak on 512@7, Zen 4).
-[[gnu::always_inline, maybe_unused]] inline void keep_apart() { asm volatile("" ::: "memory"); }
+// once (111 instead of 117 % of peak on 512@7, Zen 4). Of wide tiles it also has the sums in
+// registers, a row's three together. Left alone, GCC 12 trades one for a weight that it reads too
+// early (3×3 512@7 on AVX2: 1.95 instead of 1.88 ms).
+template <int R, int V>
+[[gnu::always_inline, maybe_unused]] inline void keep_apart(Vec (&acc)[R][V]) {
+  asm volatile("" ::: "memory");
+  if constexpr (V > kVectors) {
+    static_assert(V == 3 || !kHasWide);
+    GEMMCONV_UNROLL
+    for (int r = 0; r < R; ++r) {
+      asm volatile("" : "+x"(acc[r][0]), "+x"(acc[r][1]), "+x"(acc[r][2]));
+    }
+  }
+}
 
 // One tap of those pixels for which `is_inside` says yes.
 template <int R, int V, typename Inside>
 [[gnu::always_inline]] inline void tap(Vec (&acc)[R][V], const float* x, const float* w,
                                        const float* ask, std::ptrdiff_t pixel_stride,
                                        Inside is_inside) {
-  const float* const next = kAsks ? ask : w + kTapsAhead * kVectors * kLanes;
+  const float* const next = kAsks ? ask : w + kTapsAhead * V * kLanes;
   __builtin_prefetch(next);
   if (V * kLanes > 16) __builtin_prefetch(next + 16);
   Vec wv[V];
@@ -101,11 +121,11 @@ struct ThreeTaps {
     tap(acc, x, w, ask, pixel, [=](int r) { return r > 0 || has_first; });
     x += column;
     ask += ask_step;
-    keep_apart();
+    keep_apart(acc);
     tap(acc, x, w + V * kLanes, ask, pixel, [](int) { return true; });
     x += column;
     ask += ask_step;
-    keep_apart();
+    keep_apart(acc);
     tap(acc, x, w + 2 * V * kLanes, ask, pixel, [=](int r) { return r < R - 1 || has_last; });
     ask += ask_step;
     w += 3 * V * kLanes;
@@ -195,9 +215,9 @@ template <int V, bool kBounded>
   }
 }
 
-// Anything else through memory, by one function for any number of pixels and all kinds of rows. With
-// one for each number of pixels the addon was 74 KB larger and short sums to 3 % slower (1×1 16->64@56
-// nchw, Zen 4).
+// Anything else through memory, by one function for any number of pixels and all kinds of rows.
+// With one for each number of pixels the addon was 74 KB larger and short sums to 3 % slower (1×1
+// 16->64@56 nchw, Zen 4).
 template <int V>
 [[gnu::noinline]] void finish_sums(float* sums, int rows, const DirectTile& t) {
   constexpr int kColumns = V * kLanes;
@@ -258,23 +278,28 @@ constexpr void fill(DirectKernel& kernel) {
   entry(TapRow::one) = tile<R, V, Pointwise>;
   entry(TapRow::any) = tile<R, V, Rows<AnyRow>>;
   entry(TapRow::cut) = tile<R, V, Rows<CutRow>>;
-  if constexpr (kHasSpareRegister) {
+  // Of wide tiles GCC 12 would read the weights of the second and third tap again for each pixel
+  // (3×3 24@28: 0.088 instead of 0.080 ms, Zen 4).
+  if constexpr (kHasSpareRegister && V <= kVectors) {
     entry(TapRow::three) = tile<R, V, Rows<ThreeTaps<false>>>;
-    entry(TapRow::cut_three) = tile<R, V, Rows<ThreeTaps<true>>>;
   } else {
     entry(TapRow::three) = tile<R, V, Rows<AnyRow>>;
+  }
+  if constexpr (kHasSpareRegister) {
+    entry(TapRow::cut_three) = tile<R, V, Rows<ThreeTaps<true>>>;
+  } else {
     entry(TapRow::cut_three) = tile<R, V, Rows<CutRow>>;
   }
   if constexpr (V > 1) {
     fill<R, V - 1>(kernel);
   } else if constexpr (R > 1) {
-    fill<R - 1, kVectors>(kernel);
+    fill<R - 1, vectors_of(R - 1)>(kernel);
   }
 }
 
 constexpr DirectKernel make() {
-  DirectKernel kernel{kLanes, kMr, kVectors, kTapsAhead, {}};
-  fill<kMr, kVectors>(kernel);
+  DirectKernel kernel{kLanes, {kMr, kVectors}, {kWideMr, kWideVectors}, kTapsAhead, {}};
+  fill<kMr, vectors_of(kMr)>(kernel);
   return kernel;
 }
 

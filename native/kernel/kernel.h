@@ -99,10 +99,15 @@ struct DirectTile {
   const Output* output;
 };
 
+// The largest tile: up to so many rows of so many vectors.
+struct TileShape {
+  int mr, vectors;
+};
+
 struct DirectKernel {
   int lanes;
-  int mr;
-  int vectors;
+  TileShape usual;
+  TileShape wide;  // fewer rows, of more vectors; no rows where there is none
   int taps_ahead;  // how early to ask for weights
   void (*tile[kTapRows][kMaxRows][kMaxVectors])(const DirectTile&);
 };
