@@ -21,6 +21,18 @@ function sameBits(a: Float32Array, b: Float32Array): boolean {
   );
 }
 
+test('runSync does not take a filter that run has only begun to pack', async () => {
+  const filter = ones(256, 256, 3, 3);
+  const small = ones(1, 256, 3, 3);
+  const { data } = new Conv2d(filter).runSync(small);
+  for (let repeat = 0; repeat < 5; repeat++) {
+    const layer = new Conv2d(filter);
+    const pending = layer.run(small); // packing takes half a millisecond
+    expect(layer.runSync(small).data).toEqual(data);
+    expect((await pending).data).toEqual(data);
+  }
+});
+
 describe('the caller’s memory is the caller’s', () => {
   test('the input may change as soon as run returns', async () => {
     const input = copy(image);
