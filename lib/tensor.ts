@@ -1,5 +1,5 @@
 import { invalidType, invalidValue, outOfMemory, outOfRange } from './errors.js';
-import { lengthOf, typedArrayName } from './intrinsics.js';
+import { bufferOf, byteOffsetOf, lengthOf, typedArrayName } from './intrinsics.js';
 
 /** A tensor whose fields have been read, once, but whose memory has not been looked at. */
 export interface RawTensor {
@@ -15,15 +15,14 @@ export interface RawValues {
 
 const setMethod: (this: Float32Array, source: Float32Array) => void = Float32Array.prototype.set;
 
-/** Copies `source` to `target` of the same length. Empty arrays may be detached: left alone. */
-function copyInto(target: Float32Array, source: Float32Array): void {
-  if (lengthOf(source) > 0) setMethod.call(target, source);
-}
-
-/** A private copy. */
+/** A private copy, as long as the source is now: another thread may grow shared memory meanwhile. */
 export function copyOf(source: Float32Array): Float32Array {
-  const copy = new Float32Array(lengthOf(source));
-  copyInto(copy, source);
+  const length = lengthOf(source);
+  const copy = new Float32Array(length);
+  // Empty arrays may be detached: left alone.
+  if (length > 0) {
+    setMethod.call(copy, new Float32Array(bufferOf(source), byteOffsetOf(source), length));
+  }
   return copy;
 }
 

@@ -1,6 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import { Conv2d } from '../lib/index.js';
 import type { Tensor } from '../lib/types.js';
+import { inChild, isNode } from './child.js';
+import { PATIENCE } from './patience.js';
 import { detach, expectRejection, expectThrow, ones, otherRealm, wrong } from './wrong.js';
 
 // One pixel of the filter: the output is the input.
@@ -79,6 +81,54 @@ describe('memory that is gone', () => {
     await expectBoth(tracking, 'input.data');
   });
 });
+
+test.runIf(isNode)(
+  'a filter that another thread grows while it is copied',
+  { timeout: 60_000 * PATIENCE },
+  () => {
+    // It is longer than its shape says by then, or it was not: never anything else.
+    const { status, stdout, stderr } = inChild(`
+    import { once } from 'node:events';
+    import { Worker } from 'node:worker_threads';
+    import { Conv2d } from 'gemmconv';
+    const [OC, C] = [256, 64];
+    const bytes = 4 * OC * C * 9;
+    const flags = new Int32Array(new SharedArrayBuffer(8)); // go, grown
+    const worker = new Worker(\`
+      import { parentPort, workerData as flags } from 'node:worker_threads';
+      parentPort.on('message', ({ buffer, spins }) => {
+        parentPort.postMessage('ready');
+        while (Atomics.load(flags, 0) === 0);
+        for (let i = 0; i < spins; i++) Atomics.load(flags, 0);
+        buffer.grow(buffer.maxByteLength);
+        Atomics.store(flags, 1, 1);
+        Atomics.notify(flags, 1);
+      });
+    \`, { eval: true, workerData: flags });
+    const seen = new Set();
+    for (let attempt = 0; attempt < 400; attempt++) {
+      const buffer = new SharedArrayBuffer(bytes, { maxByteLength: 2 * bytes });
+      const filter = { data: new Float32Array(buffer), shape: [OC, C, 3, 3] };
+      flags.fill(0);
+      worker.postMessage({ buffer, spins: (attempt % 100) * 20 });
+      await once(worker, 'message');
+      Atomics.store(flags, 0, 1);
+      try {
+        new Conv2d(filter);
+      } catch (error) {
+        seen.add(error.code ?? error.message);
+      }
+      Atomics.wait(flags, 1, 0);
+    }
+    seen.delete('ERR_INVALID_ARG_VALUE');
+    console.log(...seen);
+    await worker.terminate();
+  `);
+    expect(stderr).toBe('');
+    expect(stdout).toBe('\n');
+    expect(status).toBe(0);
+  },
+);
 
 describe('what is a Float32Array', () => {
   test('not one that lies about its length', () => {
