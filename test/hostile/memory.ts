@@ -75,6 +75,8 @@ export class Memory {
   readonly #honest: Float32Array;
   readonly #wasm: WasmMemory | null;
   readonly #guards: readonly Uint8Array[];
+  /** Where the second of them begins; memory that has grown goes on behind it. */
+  readonly #tailAt: number;
   /** Node lets nobody have WebAssembly's memory, or the pool of small Buffers. */
   readonly isTransferable: boolean;
 
@@ -83,6 +85,7 @@ export class Memory {
     const guard = 4 * GUARD_FLOATS;
     const guarded = bytes + 2 * guard;
     this.kind = kind;
+    this.#tailAt = guard + bytes;
     this.#wasm =
       kind === 'wasm'
         ? new WebAssembly.Memory({ initial: Math.ceil(guarded / PAGE), maximum: 4096 })
@@ -103,7 +106,7 @@ export class Memory {
     this.#honest = make[kind]();
     this.data = kind === 'subclass' ? new Liar(this.#honest.buffer as ArrayBuffer) : this.#honest;
     this.#guards = ['view', 'shared', 'resizable', 'wasm'].includes(kind)
-      ? [0, guard + bytes].map((at) => new Uint8Array(this.#honest.buffer, at, guard).fill(PATTERN))
+      ? [0, this.#tailAt].map((at) => new Uint8Array(this.#honest.buffer, at, guard).fill(PATTERN))
       : [];
     this.#honest.set(values);
     const isPooled = kind === 'pool' && this.#honest.buffer.byteLength > pooledBytes(values.length);
@@ -125,7 +128,7 @@ export class Memory {
   /** The same, where the memory has moved to. */
   guardsHoldIn({ buffer }: Float32Array): boolean {
     return this.#guards.every((_, i) => {
-      const at = i === 0 ? 0 : buffer.byteLength - 4 * GUARD_FLOATS;
+      const at = i === 0 ? 0 : this.#tailAt;
       return new Uint8Array(buffer, at, 4 * GUARD_FLOATS).every((byte) => byte === PATTERN);
     });
   }

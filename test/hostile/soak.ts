@@ -50,7 +50,11 @@ async function dropLayers(): Promise<void> {
 
 async function hostile(): Promise<void> {
   for (let i = 0; i < 20; i++, count.hostile++) {
-    await new HostileCall(draw.integer(0, 2 ** 30)).play();
+    const seed = draw.integer(0, 2 ** 30);
+    const call = new HostileCall(seed);
+    await call.play().catch((cause) => {
+      throw new Error(`seed ${seed}: ${call.description}`, { cause });
+    });
   }
 }
 
