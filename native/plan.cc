@@ -40,6 +40,12 @@ std::ptrdiff_t even_parts(std::ptrdiff_t tasks, int threads, std::ptrdiff_t leas
   return best;
 }
 
+// How much larger the largest of so many parts is than they are on average.
+double unevenness(std::ptrdiff_t extent, std::ptrdiff_t parts) {
+  const std::ptrdiff_t largest = (extent + parts - 1) / parts;
+  return static_cast<double>(largest * parts) / static_cast<double>(extent);
+}
+
 // Whether outputs of neighbouring groups lie in the same cache lines.
 bool shares_lines(const Conv2dProblem& p) {
   return p.layout == Layout::nhwc && p.groups > 1 && p.group_filters() < kUnsharedRun;
@@ -57,6 +63,11 @@ void cut(Conv2dPlan& plan, int threads) {
   if (plan.threads == 1 || apart == 0) return;
   if (plan.filters_first) {
     plan.filter_parts = even_parts(apart * plan.unit_parts, plan.threads, 1, plan.filter_panels);
+    // Three planes for two threads, say: all of each are cut instead (3×3 3@1080p: 1.07 to 0.94
+    // ms).
+    if (unevenness(plan.filter_panels, plan.filter_parts) > unevenness(plan.units, plan.threads)) {
+      plan.filter_parts = 1;
+    }
   }
   // Tasks next to each other, which run at the same time, are then of other pixels.
   if (shares_lines(plan.problem)) {

@@ -135,6 +135,12 @@ void cutting_tests(Suite& suite) {
       }
     }
   });
+  suite.test("three planes are not cut two to one", [&] {
+    Conv2dProblem p = square(1, 3, 200, 3, 3);
+    p.groups = 3;
+    const Conv2dPlan plan = plan_of(with(p, AlgorithmName::depthwise));
+    suite.check(plan.filter_parts == 1 && plan.unit_parts == 2, "by planes");
+  });
   suite.test("there are no more parts than there is to cut", [&] {
     Random random(4);
     for (int i = 0; i < 500; ++i) {
