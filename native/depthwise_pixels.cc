@@ -11,9 +11,20 @@
 namespace gemmconv {
 namespace {
 
-// Rows of so few vectors, of which the first and the last are masked, leave too little for kernels
-// of several vectors (Zen 4, 5×5 120@28, 2 vectors a row: 0.145 → 0.096 ms).
-constexpr std::ptrdiff_t kVectorsOfNarrow = 5;
+// Rows of a run of a 3×3 or 5×5 window, which begins with as many rows of the image as a window
+// has: those under about so many floats, which L1 holds, within bounds (Zen 4, 3×3 at 56 pixels a
+// side: 17.0 cycles a vector in runs of 16 rows, 13.5 in one of 56; at 1920, 12.6 in 16, 14.0 in
+// 64).
+constexpr std::ptrdiff_t kFloatsOfSquare = 8192;
+constexpr std::ptrdiff_t kFewestRowsOfSquare = 16, kMostRowsOfSquare = 64;
+// Columns of such a run go down too many rows for the hardware to read ahead in each. They ask for
+// what lies so many floats ahead in the row (Zen 4, 3×3 at 1080p, three channels: 5.5 ms without,
+// 3.0 with 32, 1.9 with 64, 1.7 with 96 and 128; into L1, whose sets the rows share, 4.0), or in
+// the next plane where a row is shorter (8 images of 144@56 1.60 -> 1.15 ms, one, in L3, 0.107 ->
+// 0.101).
+constexpr std::ptrdiff_t kFloatsAhead = 128;
+// Rows of outputs of any other window, of which a copy is made at once.
+constexpr std::ptrdiff_t kRowsOfCopy = 8;
 // Rows of outputs of one filter before the next of the same channel: its weights are spread over
 // vectors once for all of them, and the image is still in L1 or L2 for the next.
 constexpr std::ptrdiff_t kRowsOfFilter = 32;
@@ -30,18 +41,21 @@ class Shape {
     by_two = (is_3x3 || is_5x5) && d.interleaved == 1 && down.step == 2 && p.stride_w == 2 &&
              p.dilation_w == 1;
     in_place = p.stride_w == 1 || by_two;
-    // Kernels that compute several vectors at once have few of such rows; or of such weights.
-    const bool is_narrow = lines.count() <= kVectorsOfNarrow || kernel.lanes % d.interleaved != 0;
-    rows = kernel.square_rows;
+    const std::ptrdiff_t wide = p.width * d.interleaved;
+    rows = rows_of_square(p.height / (p.stride_h * down.apart) + 1, wide * down.step);
+    const bool is_wide = wide >= kFloatsAhead;
+    ahead = is_wide ? kFloatsAhead : p.height * wide;
+    output_ahead = is_wide ? kFloatsAhead : d.destination.filter_stride;
     if (down.step == 1 && is_3x3) {
       of_copy = kernel.run3;
-    } else if (down.step == 1 && is_5x5 && is_narrow) {
+    } else if (down.step == 1 && is_5x5) {
       of_copy = kernel.run5;
     } else if (down.step == 1 && p.kernel_h >= kernel.rows) {
       of_copy = kernel.several;
       rows = kernel.rows;
     } else {
       of_copy = kernel.single;
+      if (!by_two) rows = kRowsOfCopy;
     }
     of_image = !by_two ? of_copy : is_3x3 ? kernel.run3_by_two : kernel.run5_by_two;
     tap_floats = d.interleaved == 1 ? kernel.lanes : whole_lines(d.channels + kernel.lanes);
@@ -67,13 +81,22 @@ class Shape {
     return ((rows - 1) * down.step + d.patches.kernel_h) * line + d.kernel->lanes;
   }
 
+  // Of about so many rows in all, cut evenly.
+  static std::ptrdiff_t rows_of_square(std::ptrdiff_t rows, std::ptrdiff_t floats_of_row) {
+    const std::ptrdiff_t most =
+        std::clamp(kFloatsOfSquare / floats_of_row, kFewestRowsOfSquare, kMostRowsOfSquare);
+    const std::ptrdiff_t runs = (rows + most - 1) / most;
+    return (rows + runs - 1) / runs;
+  }
+
   const DepthwiseLines lines;
   const Interleaving down;
   bool by_two, in_place;
   const DepthwisePixelsKernel::Run *of_image, *of_copy;  // [masked]
   std::ptrdiff_t rows;                                   // of a run, at most
-  std::ptrdiff_t tap_floats;                             // of the weights of a tap
-  std::ptrdiff_t phase_pixels, line;                     // of the copy
+  std::ptrdiff_t ahead, output_ahead;
+  std::ptrdiff_t tap_floats;          // of the weights of a tap
+  std::ptrdiff_t phase_pixels, line;  // of the copy
 };
 
 class Planes {
@@ -183,6 +206,8 @@ class Planes {
     run.period = d_.interleaved;
     run.valid_lanes = static_cast<int>(lines.valid());
     run.end = shape_.down.apart == 1 ? end_ : row;
+    run.ahead = shape_.ahead;
+    run.output_ahead = shape_.output_ahead;
     run.output = &output;
     for (std::ptrdiff_t m = 0; m < lines.count(); m += run.vectors) {
       const std::ptrdiff_t begin = lines.begin(m);
@@ -288,11 +313,12 @@ class Planes {
 
 DepthwisePixelsForm depthwise_pixels_form(const DepthwisePixels& d) {
   const Shape shape(d);
-  const bool is_single = shape.of_copy == d.kernel->single;
+  const bool is_single = shape.of_image == d.kernel->single;
+  const bool is_square = !is_single && shape.of_image != d.kernel->several;
   const double runs = static_cast<double>(shape.lines.count()) / kVectorsOfRun;
   const double copied = static_cast<double>(shape.copy_floats(d)) /
                         static_cast<double>(shape.rows) * std::max(runs, 1.0);
-  return {shape.lines.count(), is_single && !shape.by_two ? 1 : shape.rows, shape.by_two,
+  return {shape.lines.count(), is_single ? 1 : shape.rows, is_square, shape.by_two,
           shape.in_place ? 0 : copied};
 }
 

@@ -28,6 +28,7 @@ struct DepthwisePixels {
 struct DepthwisePixelsForm {
   std::ptrdiff_t vectors;  // of a row
   std::ptrdiff_t rows;     // so many share what they load; 1 where none do
+  bool is_square;          // 3×3 or 5×5, with kernels of their own
   bool by_two;             // every other pixel is picked from what is loaded
   double copied;           // floats, for each row of outputs; 0 where the image is read in place
 };

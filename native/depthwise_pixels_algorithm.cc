@@ -12,14 +12,18 @@
 namespace gemmconv {
 namespace {
 
-// Cycles: a plane, a run of vectors along some rows, a tap of a vector, loads included. Vectors of
-// 16 lanes mostly cross cache lines; every other pixel takes two loads and a shuffle. (Zen 4: fits
-// 3×3, 5×5 and 7×7 with strides 1 and 2 at 4 to 112 pixels a side, 10 to 15 % standard deviation.)
+// Cycles: a plane, a run of vectors along some rows, a column of a 3×3 or 5×5 window's run, a tap
+// of a vector, loads included. Every other pixel takes shuffles, and three loads for every two.
+// (Zen 4: fits 3×3 and 5×5 with strides 1 and 2 at 7 to 224 pixels a side within 10 %; other
+// windows, of which vectors of 16 lanes mostly cross cache lines, 7×7 at 4 to 112, 10 to 15 %
+// standard deviation.)
 constexpr double kPlane = 45;
 constexpr double kRun = 43;
 constexpr std::ptrdiff_t kRunsOfRow = 3;  // a border, what lies inside, a border
+constexpr double kColumn = 30;
+constexpr double kSquareTap = 0.75, kWideSquareTap = 1.2;
+constexpr double kTapByTwo = 1.6, kWideTapByTwo = 2.3;
 constexpr double kTap = 1.15, kWideTap = 1.85;
-constexpr double kTapByTwo = 2.2, kWideTapByTwo = 2.95;
 // The same where no row shares loads (found with 7×7, stride 2), and a vector of the copy.
 constexpr double kTapOfRow = 5.0;
 constexpr double kCopiedVector = 12.0;
@@ -65,21 +69,18 @@ class DepthwisePixelsAlgorithm final : public Algorithm {
     const Conv2dProblem& p = plan.problem;
     const DepthwisePixels d = shape_of(plan);
     const DepthwisePixelsForm form = depthwise_pixels_form(d);
-    const bool is_wide = d.kernel->lanes >= 16;
-    const double tap = form.by_two     ? (is_wide ? kWideTapByTwo : kTapByTwo)
-                       : form.rows > 1 ? (is_wide ? kWideTap : kTap)
-                                       : kTapOfRow;
     const std::ptrdiff_t tiles = (p.out_height + form.rows - 1) / form.rows;
-    // Of the rows that the last tile lacks half is computed.
-    const double rows = static_cast<double>(p.out_height + tiles * form.rows) / 2;
     const double runs =
         static_cast<double>(tiles) * static_cast<double>(std::min(form.vectors, kRunsOfRow));
-    const double vectors = rows * static_cast<double>(form.vectors);
+    const double columns =
+        form.is_square ? static_cast<double>(tiles) * static_cast<double>(form.vectors) : 0;
+    const double vectors = rows(p, form, tiles) * static_cast<double>(form.vectors);
     const double copied =
         static_cast<double>(p.out_height) * form.copied / static_cast<double>(d.kernel->lanes);
-    const double cycles = kPlane + runs * kRun +
-                          vectors * static_cast<double>(p.kernel_h * p.kernel_w) * tap +
-                          copied * kCopiedVector;
+    const double cycles =
+        kPlane + runs * kRun + columns * kColumn +
+        vectors * static_cast<double>(p.kernel_h * p.kernel_w) * tap(form, d.kernel->lanes >= 16) +
+        copied * kCopiedVector;
     return cycles * units_a_cycle(d.kernel->lanes) * static_cast<double>(p.group_filters()) /
            static_cast<double>(d.interleaved);
   }
@@ -121,6 +122,21 @@ class DepthwisePixelsAlgorithm final : public Algorithm {
   }
 
  private:
+  static double tap(const DepthwisePixelsForm& form, bool is_wide) {
+    if (form.by_two) return is_wide ? kWideTapByTwo : kTapByTwo;
+    if (form.is_square) return is_wide ? kWideSquareTap : kSquareTap;
+    if (form.rows > 1) return is_wide ? kWideTap : kTap;
+    return kTapOfRow;
+  }
+  // Of outputs, with what is computed in vain: where runs of a square window meet, those of half a
+  // window above and below; of other windows, half of the rows that the last tile lacks.
+  static double rows(const Conv2dProblem& p, const DepthwisePixelsForm& form,
+                     std::ptrdiff_t tiles) {
+    if (form.is_square) {
+      return static_cast<double>(p.out_height + (tiles - 1) * (p.kernel_h - 1) / p.stride_h);
+    }
+    return static_cast<double>(p.out_height + tiles * form.rows) / 2;
+  }
   // All but the tensors.
   static DepthwisePixels shape_of(const Conv2dPlan& plan) {
     const Conv2dProblem& p = plan.problem;

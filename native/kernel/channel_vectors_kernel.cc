@@ -9,15 +9,6 @@ namespace {
 
 // --- transposition of lanes × lanes floats -------------------------------------------------------
 
-template <int... I>
-struct Indices {};
-template <int N, int... I>
-struct UpTo : UpTo<N - 1, N - 1, I...> {};
-template <int... I>
-struct UpTo<0, I...> {
-  using Type = Indices<I...>;
-};
-
 // Swaps the upper right with the lower left quarter of 2D × 2D blocks, of which a is a row in the
 // upper half, and b the row D below.
 template <int D, int... I>

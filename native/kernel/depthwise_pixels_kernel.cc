@@ -1,16 +1,14 @@
 // SPDX-License-Identifier: MIT
 // The depthwise microkernels with pixels on the lanes, one source, compiled once per ISA: a run of
 // vectors along some rows of outputs. They walk the rows of the image under them: a vector of a row
-// is loaded once for all output rows whose window holds it, because a load across cache lines, as
-// most of these are, takes as long as two multiply-adds. Each output still meets its taps in order.
+// is loaded once for all output rows whose window holds it, because loads across cache lines, as
+// most of these are, would take longer than the multiply-adds. Each output still meets its taps in
+// order.
 #include "epilogue.h"
 
 namespace gemmconv::GEMMCONV_ISA {
 namespace {
 
-// Rows of outputs of a 3×3 or 5×5 window, a vector wide: eight share 80 % of their loads, and fit
-// with nine weights where there are 32 registers.
-constexpr int kSquareRows = GEMMCONV_REGISTERS >= 32 ? 8 : 4;
 // Rows and vectors of outputs of any other window.
 constexpr int kRows = 4;
 constexpr int kVectors = GEMMCONV_REGISTERS >= 32 ? 4 : 2;
@@ -25,20 +23,6 @@ template <bool kMasked>
   return reinterpret_cast<IntVec>(load(reinterpret_cast<const float*>(mask)));
 }
 
-// Lanes 0, 2, 4, … of two neighbouring vectors; from lane 1 on: 1, 3, 5, …
-template <int kFirst, typename V>
-[[gnu::always_inline]] inline V every_other(V a, V b) {
-  constexpr int f = kFirst;
-  if constexpr (kLanes == 16) {
-    return __builtin_shufflevector(a, b, f, f + 2, f + 4, f + 6, f + 8, f + 10, f + 12, f + 14,
-                                   f + 16, f + 18, f + 20, f + 22, f + 24, f + 26, f + 28, f + 30);
-  } else if constexpr (kLanes == 8) {
-    return __builtin_shufflevector(a, b, f, f + 2, f + 4, f + 6, f + 8, f + 10, f + 12, f + 14);
-  } else {
-    return __builtin_shufflevector(a, b, f, f + 2, f + 4, f + 6);
-  }
-}
-
 // The first `valid` lanes; beyond them lies what somebody else has written.
 [[gnu::noinline]] void store_some(float* c, Vec v, int valid) {
   alignas(64) float values[kLanes];
@@ -46,111 +30,239 @@ template <int kFirst, typename V>
   store_quads(values, 0, valid, c);
 }
 
-// Finishes the rows of a tile that exist.
-template <int R, int V>
-[[gnu::always_inline]] inline void finish_rows(Vec (&acc)[R][V], std::ptrdiff_t rows, Vec bias,
-                                               const Output& output, float* c,
-                                               const DepthwisePixelsRun& t) {
-  if (is_clamp(output.epilogue) && output.add == nullptr) {
-    const Vec min = broadcast(output.epilogue.min);
-    const Vec max = broadcast(output.epilogue.max);
+// How sums become outputs.
+struct Finish {
+  Vec bias, min, max;
+  bool in_registers, clamps;
+};
+
+[[gnu::always_inline]] inline Finish finish_of(const DepthwisePixelsRun& t, std::ptrdiff_t phase) {
+  const Epilogue& e = t.output->epilogue;
+  return {load(t.bias + phase), broadcast(e.min), broadcast(e.max),
+          is_clamp(e) && t.output->add == nullptr, !is_unbounded(e)};
+}
+
+template <int V>
+[[gnu::always_inline]] inline void finish_row(const Vec (&acc)[V], const Finish& finish,
+                                              const DepthwisePixelsRun& t, float* c) {
+  Vec y[V];
+  GEMMCONV_UNROLL
+  for (int v = 0; v < V; ++v) y[v] = acc[v] + finish.bias;
+  if (finish.in_registers) {
     GEMMCONV_UNROLL
-    for (int r = 0; r < R; ++r) {
-      if (r >= rows) return;
+    for (int v = 0; v < V; ++v) y[v] = clamp(y[v], finish.min, finish.max);
+    if (V > 1 || t.valid_lanes == kLanes || c + kLanes <= t.end) {
       GEMMCONV_UNROLL
-      for (int v = 0; v < V; ++v) {
-        const Vec y = clamp(acc[r][v] + bias, min, max);
-        if (V > 1 || t.valid_lanes == kLanes || c + kLanes <= t.end) {
-          store(c + v * kLanes, y);
-        } else {
-          store_some(c, y, t.valid_lanes);
-        }
-      }
-      c += output.row_stride;
+      for (int v = 0; v < V; ++v) store(c + v * kLanes, y[v]);
+    } else {
+      store_some(c, y[0], t.valid_lanes);
     }
     return;
   }
-  alignas(64) float values[R][V * kLanes];
+  alignas(64) float values[V * kLanes];
   GEMMCONV_UNROLL
-  for (int r = 0; r < R; ++r) {
-    GEMMCONV_UNROLL
-    for (int v = 0; v < V; ++v) store(values[r] + v * kLanes, acc[r][v] + bias);
-  }
-  Output there = output;
+  for (int v = 0; v < V; ++v) store(values + v * kLanes, y[v]);
+  Output there = *t.output;
+  if (there.add != nullptr) there.add += c - there.c;
   there.c = c;
-  if (there.add != nullptr) there.add += c - output.c;
-  finish_in_memory(values[0], static_cast<int>(rows), V * kLanes,
-                   V > 1 ? V * kLanes : t.valid_lanes, there);
+  finish_in_memory(values, 1, V * kLanes, V > 1 ? V * kLanes : t.valid_lanes, there);
 }
 
 // --- 3×3 and 5×5 ---
+// One vector's column is walked downwards. Each row of the image is met by all outputs whose window
+// holds it, of which the uppermost is then finished: so weights stay in registers, nothing is
+// loaded twice but where runs meet, and the processor overlaps the rows' chains (Zen 4: 9.4 cycles
+// a vector of nine multiply-adds, of one a cycle).
 
-// The taps of a row of the image; of outputs a step of two apart, from loads of neighbours.
-template <int K, int Step>
-[[gnu::always_inline]] inline void load_taps(Vec (&xv)[K], const float* x,
-                                             const std::ptrdiff_t (&columns)[K]) {
-  if constexpr (Step == 1) {
-    GEMMCONV_UNROLL
-    for (int kw = 0; kw < K; ++kw) xv[kw] = load(x + columns[kw]);
-    return;
-  }
-  GEMMCONV_UNROLL
-  for (int kw = 0; kw < K; kw += 2) {
-    const Vec a = load(x + kw);
-    const Vec b = load(x + kw + kLanes);
-    xv[kw] = every_other<0>(a, b);
-    if (kw + 1 < K) xv[kw + 1] = every_other<1>(a, b);
+// Lanes kFirst, kFirst + 2, kFirst + 4, … of two neighbouring vectors.
+template <int kFirst, int... I>
+[[gnu::always_inline]] inline Vec every_other(Vec a, Vec b, Indices<I...>) {
+  return __builtin_shufflevector(a, b, (kFirst + 2 * I)...);
+}
+
+// Tap kw of outputs two apart, made of that two to the left and of the vector that ends where the
+// windows do.
+template <int K, int KW, int... I>
+[[gnu::always_inline]] inline Vec next_but_one(Vec v, Vec end, Indices<I...>) {
+  return __builtin_shufflevector(v, end, (I + 1 < kLanes ? I + 1 : 2 * kLanes - 1 - K + KW)...);
+}
+
+// Keeps a load where it is. Left alone, GCC repeats it as an operand of each of up to three
+// multiply-adds.
+[[gnu::always_inline]] inline void keep_load() { asm volatile("" ::: "memory"); }
+
+// The taps from KW on.
+template <int K, int KW>
+[[gnu::always_inline]] inline void shift_by_two(Vec (&xv)[K], Vec end) {
+  if constexpr (KW < K) {
+    xv[KW] = next_but_one<K, KW>(xv[KW - 2], end, typename UpTo<kLanes>::Type{});
+    shift_by_two<K, KW + 1>(xv, end);
   }
 }
 
-// The weights of a 3×3 window stay in registers, those of a larger one in L1.
-template <int R, int K, int Step, bool kMasked>
-[[gnu::always_inline]] inline void square_tile(Vec (&acc)[R][1], const float* x, const float* w,
-                                               const int* masks, const DepthwisePixelsRun& t) {
-  const std::ptrdiff_t begin = t.row_begin;
-  const std::ptrdiff_t end = t.row_end;
-  const std::ptrdiff_t row_stride = t.tap_row_stride;
-  const std::ptrdiff_t tap_stride = t.tap_stride;
+template <int K>
+[[gnu::always_inline]] inline void load_by_two(Vec (&xv)[K], const float* x) {
+  const Vec a = load(x);
+  const Vec b = load(x + kLanes);
+  const Vec end = load(x + kLanes + K - 1);
+  keep_load();
+  xv[0] = every_other<0>(a, b, typename UpTo<kLanes>::Type{});
+  xv[1] = every_other<1>(a, b, typename UpTo<kLanes>::Type{});
+  shift_by_two<K, 2>(xv, end);
+}
+
+// What a column takes along: the sums of the outputs whose windows hold the row at hand, the lowest
+// output's first. Where registers are few the compiler keeps weights in memory.
+template <int K, int Step, bool kMasked>
+struct Column {
+  static constexpr int kSums = (K + Step - 1) / Step;
+
+  Vec w[K * K];
+  IntVec mask[K];
   std::ptrdiff_t columns[K];
-  IntVec mask[K] = {};
-  Vec kept[9];
-  GEMMCONV_UNROLL
-  for (int kw = 0; kw < K; ++kw) {
-    columns[kw] = t.columns[kw];
-    if (kMasked) mask[kw] = load_mask(masks + kw * kLanes);
-  }
-  GEMMCONV_UNROLL
-  for (int tap = 0; K == 3 && tap < 9; ++tap) kept[tap] = load(w + tap * tap_stride);
-  GEMMCONV_UNROLL
-  for (int r = 0; r < R; ++r) acc[r][0] = Vec{};
+  Vec sums[kSums];
+
+  [[gnu::always_inline]] Column(const DepthwisePixelsRun& t, std::ptrdiff_t m,
+                                std::ptrdiff_t phase) {
+    GEMMCONV_UNROLL
+    for (int kw = 0; kw < K; ++kw) {
+      columns[kw] = t.columns[kw];
+      mask[kw] = kMasked ? load_mask(t.masks + (m * K + kw) * kLanes) : IntVec{};
+    }
 #pragma GCC unroll 32
-  for (int i = 0; i < (R - 1) * Step + K; ++i, x += row_stride) {
-    if (i < begin || i >= end) continue;
-    Vec xv[K];
-    load_taps<K, Step>(xv, x, columns);
+    for (int tap = 0; tap < K * K; ++tap) w[tap] = load(t.w + phase + tap * t.tap_stride);
+    GEMMCONV_UNROLL
+    for (int q = 0; q < kSums; ++q) sums[q] = Vec{};
+  }
+
+  [[gnu::always_inline]] void load_taps(Vec (&xv)[K], const float* x) const {
+    if constexpr (Step == 2) {
+      load_by_two(xv, x);
+    } else {
+      GEMMCONV_UNROLL
+      for (int kw = 0; kw < K; ++kw) xv[kw] = load(x + columns[kw]);
+      keep_load();
+    }
     GEMMCONV_UNROLL
     for (int kw = 0; kw < K; ++kw) xv[kw] = masked<kMasked>(xv[kw], mask[kw]);
-    if (K > 3) asm volatile("" : "+r"(w));  // or GCC keeps weights from row to row, on the stack
+  }
+
+  // Row kFirst of the window of the lowest, kFirst + Step of that above it, and so on.
+  template <int kFirst>
+  [[gnu::always_inline]] void meet(const float* x) {
+    Vec xv[K];
+    load_taps(xv, x);
     GEMMCONV_UNROLL
-    for (int r = 0; r < R; ++r) {
-      const int kh = i - r * Step;
-      if (kh < 0 || kh >= K) continue;
+    for (int kw = 0; kw < K; ++kw) {
       GEMMCONV_UNROLL
-      for (int kw = 0; kw < K; ++kw) {
-        acc[r][0] += xv[kw] * (K == 3 ? kept[kh * 3 + kw] : load(w + (kh * K + kw) * tap_stride));
+      for (int q = 0; q < kSums; ++q) {
+        const int kh = kFirst + q * Step;
+        if (kh < K) sums[q] += xv[kw] * w[kh * K + kw];
       }
     }
   }
+
+  // The uppermost is finished, and another begins.
+  [[gnu::always_inline]] Vec next() {
+    const Vec sum = sums[kSums - 1];
+    GEMMCONV_UNROLL
+    for (int q = kSums - 1; q > 0; --q) sums[q] = sums[q - 1];
+    sums[0] = Vec{};
+    return sum;
+  }
+};
+
+// In how many rows of a run a whole vector may be stored, from c down.
+[[gnu::always_inline]] inline std::ptrdiff_t whole_rows(const DepthwisePixelsRun& t,
+                                                        const float* c) {
+  if (t.valid_lanes == kLanes) return t.rows;
+  const std::ptrdiff_t room = t.end - c - kLanes;
+  if (room < 0) return 0;
+  const std::ptrdiff_t rows = room / t.output->row_stride + 1;
+  return rows < t.rows ? rows : t.rows;
 }
 
-template <bool kMasked, int K, int Step, int R>
+template <int K, int Step, bool kMasked>
+struct Descent {
+  Column<K, Step, kMasked> column;
+  const Finish finish;
+  const float* x;
+  float* c;
+  const std::ptrdiff_t x_stride, c_stride, ahead, output_ahead;
+
+  // For what a vector takes of a row: with steps of two, up to two lines.
+  [[gnu::always_inline]] static void ask(const float* there) {
+    __builtin_prefetch(there, 0, 2);
+    if (Step * kLanes > 16) __builtin_prefetch(there + kLanes, 0, 2);
+  }
+
+  // Steps of which all rows of the image exist and the outputs are stored as they are, in a loop
+  // that branches nowhere else (3×3: 12.7 cycles a vector, with the other steps' 14.8).
+  template <bool kClamps>
+  [[gnu::always_inline]] void plain(std::ptrdiff_t steps) {
+    for (; steps > 0; --steps) {
+      ask(x + ahead);
+      if constexpr (Step == 2) ask(x + x_stride + ahead);
+      __builtin_prefetch(c + output_ahead, 1, 2);
+      column.template meet<0>(x);
+      if constexpr (Step == 2) column.template meet<1>(x + x_stride);
+      x += Step * x_stride;
+      Vec y = column.next() + finish.bias;
+      if (kClamps) y = clamp(y, finish.min, finish.max);
+      store(c, y);
+      c += c_stride;
+    }
+  }
+};
+
+template <int K, int Step, bool kMasked>
+[[gnu::always_inline]] inline void column(const DepthwisePixelsRun& t, std::ptrdiff_t m,
+                                          std::ptrdiff_t phase) {
+  constexpr std::ptrdiff_t kBegin = Column<K, Step, kMasked>::kSums - 1;
+  Descent<K, Step, kMasked> d{Column<K, Step, kMasked>(t, m, phase),
+                              finish_of(t, phase),
+                              t.x + m * kLanes * Step,
+                              t.output->c + m * kLanes,
+                              t.tap_row_stride,
+                              t.output->row_stride,
+                              t.ahead,
+                              t.output_ahead};
+  // An output is finished kBegin steps after it has begun.
+  const std::ptrdiff_t begin = t.row_begin, end = t.row_end;
+  std::ptrdiff_t plain_begin = (begin + Step - 1) / Step;
+  if (plain_begin < kBegin) plain_begin = kBegin;
+  std::ptrdiff_t plain_end = end / Step;
+  const std::ptrdiff_t whole = d.finish.in_registers ? kBegin + whole_rows(t, d.c) : 0;
+  if (whole < plain_end) plain_end = whole;
+  const std::ptrdiff_t steps = kBegin + t.rows;
+  for (std::ptrdiff_t step = 0; step < steps; ++step) {
+    if (step == plain_begin && plain_begin < plain_end) {
+      if (d.finish.clamps) {
+        d.template plain<true>(plain_end - step);
+      } else {
+        d.template plain<false>(plain_end - step);
+      }
+      step = plain_end;
+      if (step == steps) return;
+    }
+    const std::ptrdiff_t i = step * Step;
+    if (i >= begin && i < end) d.column.template meet<0>(d.x);
+    if constexpr (Step == 2) {
+      if (i + 1 >= begin && i + 1 < end) d.column.template meet<1>(d.x + d.x_stride);
+    }
+    d.x += Step * d.x_stride;
+    const Vec sum[1] = {d.column.next()};
+    if (step < kBegin) continue;
+    finish_row<1>(sum, d.finish, t, d.c);
+    d.c += d.c_stride;
+  }
+}
+
+template <bool kMasked, int K, int Step>
 void square(const DepthwisePixelsRun& t) {
   std::ptrdiff_t phase = t.phase;
   for (std::ptrdiff_t m = 0; m < t.vectors; ++m) {
-    const int* masks = kMasked ? t.masks + m * K * kLanes : nullptr;
-    Vec acc[R][1];
-    square_tile<R, K, Step, kMasked>(acc, t.x + m * kLanes * Step, t.w + phase, masks, t);
-    finish_rows<R, 1>(acc, t.rows, load(t.bias + phase), *t.output, t.output->c + m * kLanes, t);
+    column<K, Step, kMasked>(t, m, phase);
     phase += t.phase_step;
     if (phase >= t.period) phase -= t.period;
   }
@@ -218,7 +330,14 @@ template <int R, int V, bool kMasked>
     taps_of_row<kMasked, 0, R>(acc, i, x, w, masks, t);
   }
   last_rows<kMasked, 0>(acc, x, w, masks, t);
-  finish_rows<R, V>(acc, t.rows, load(t.bias + phase), *t.output, t.output->c + m * kLanes, t);
+  const Finish finish = finish_of(t, phase);
+  float* c = t.output->c + m * kLanes;
+  GEMMCONV_UNROLL
+  for (int r = 0; r < R; ++r) {
+    if (r >= t.rows) return;
+    finish_row<V>(acc[r], finish, t, c);
+    c += t.output->row_stride;
+  }
 }
 
 template <int R, int V, bool kMasked>
@@ -245,12 +364,11 @@ void spread(const float* weights, std::ptrdiff_t count, float* vectors) {
 extern const DepthwisePixelsKernel depthwise_pixels_kernel;
 constinit const DepthwisePixelsKernel depthwise_pixels_kernel = {
     kLanes,
-    kSquareRows,
     kRows,
-    {square<false, 3, 1, kSquareRows>, square<true, 3, 1, kSquareRows>},
-    {square<false, 3, 2, kSquareRows>, square<true, 3, 2, kSquareRows>},
-    {square<false, 5, 1, kSquareRows>, square<true, 5, 1, kSquareRows>},
-    {square<false, 5, 2, kSquareRows>, square<true, 5, 2, kSquareRows>},
+    {square<false, 3, 1>, square<true, 3, 1>},
+    {square<false, 3, 2>, square<true, 3, 2>},
+    {square<false, 5, 1>, square<true, 5, 1>},
+    {square<false, 5, 2>, square<true, 5, 2>},
     {run<1, kVectors, false>, run<1, kVectors, true>},
     {run<kRows, kVectors, false>, run<kRows, kVectors, true>},
     spread};

@@ -238,13 +238,15 @@ struct DepthwisePixelsRun {
   // Of a run of one vector, how many lanes exist; whole vectors may be written before `end`.
   int valid_lanes;
   const float* end;
+  // What to ask for of the image and of outputs, from where a 3×3 or 5×5 window is.
+  std::ptrdiff_t ahead, output_ahead;
   const Output* output;
 };
 
 struct DepthwisePixelsKernel {
   using Run = void (*)(const DepthwisePixelsRun&);
   int lanes;
-  int square_rows, rows;  // most rows of a run, of a 3×3 or 5×5 window or of any
+  int rows;  // most rows of a run of `several`
   // [masked]: 3×3 and 5×5 windows, with steps of one or of two, where columns[] is not read; any
   // window: one row with any step, several with steps of one.
   Run run3[2], run3_by_two[2], run5[2], run5_by_two[2], single[2], several[2];

@@ -29,5 +29,15 @@ typedef Vec UnalignedVec __attribute__((aligned(alignof(float)), may_alias));
 // x - 0 is x for every x; x + 0 is not (-0), and costs Clang half the speed on AVX2.
 [[gnu::always_inline]] inline Vec broadcast(float x) { return x - Vec{}; }
 
+// The numbers below N, for shuffles of vectors of any length.
+template <int... I>
+struct Indices {};
+template <int N, int... I>
+struct UpTo : UpTo<N - 1, N - 1, I...> {};
+template <int... I>
+struct UpTo<0, I...> {
+  using Type = Indices<I...>;
+};
+
 }  // namespace
 }  // namespace gemmconv::GEMMCONV_ISA
