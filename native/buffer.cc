@@ -66,6 +66,11 @@ Buffer BufferCache::take(std::size_t bytes) {
   return Buffer(bytes);
 }
 
+std::size_t BufferCache::retained_bytes() {
+  const std::lock_guard lock(mutex_);
+  return free_bytes_;
+}
+
 void BufferCache::give_back(Buffer buffer) noexcept {
   if (buffer.size() == 0 || buffer.size() > kRetainedBytes) return;
   const std::lock_guard lock(mutex_);

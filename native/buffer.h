@@ -58,11 +58,13 @@ class BufferCache {
   Buffer take(std::size_t bytes);
   void give_back(Buffer buffer) noexcept;
 
+  // Holds the snapshots of a few ResNet-sized calls; what goes over is freed at once.
+  static constexpr std::size_t kRetainedBytes = std::size_t{64} << 20;
+  std::size_t retained_bytes();
+
  private:
   BufferCache();
 
-  // Holds the snapshots of a few ResNet-sized calls; what goes over is freed at once.
-  static constexpr std::size_t kRetainedBytes = std::size_t{64} << 20;
   static constexpr std::size_t kRetainedBuffers = 16;
 
   std::mutex mutex_;

@@ -58,6 +58,7 @@ class Random {
   unsigned state_;
 };
 
+void buffer_tests(Suite& suite);
 void pack_tests(Suite& suite);
 void gemm_tests(Suite& suite);
 void conv2d_tests(Suite& suite);
