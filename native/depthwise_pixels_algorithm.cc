@@ -12,17 +12,18 @@
 namespace gemmconv {
 namespace {
 
-// Cycles: a plane, a run of vectors along some rows, a column of a 3×3 or 5×5 window's run, a tap
-// of a vector, loads included. Every other pixel takes shuffles, and three loads for every two.
-// (Zen 4: fits 3×3 and 5×5 with strides 1 and 2 at 7 to 224 pixels a side within 10 %; other
-// windows, of which vectors of 16 lanes mostly cross cache lines, 7×7 at 4 to 112, 10 to 15 %
-// standard deviation.)
+// Cycles: a plane, a run of vectors along some rows; of a 3×3 or 5×5 window's run a column, for
+// which its weights are loaded, and a tap of a vector, loads included. To pick every other pixel of
+// a row takes shuffles, and three loads for every two. (Zen 4: fits 3×3 and 5×5 with strides 1 and
+// 2 at 7 to 112 pixels a side within 13 %; other windows, of which vectors of 16 lanes mostly cross
+// cache lines, 7×7 at 4 to 112, 10 to 15 % standard deviation.)
 constexpr double kPlane = 45;
 constexpr double kRun = 43;
 constexpr std::ptrdiff_t kRunsOfRow = 3;  // a border, what lies inside, a border
-constexpr double kColumn = 30;
-constexpr double kSquareTap = 0.75, kWideSquareTap = 1.2;
-constexpr double kTapByTwo = 1.6, kWideTapByTwo = 2.3;
+constexpr double kColumn = 10, kWeightOfColumn = 3;
+constexpr double kSquareTap = 0.72, kWideSquareTap = 1.15;
+constexpr double kPick = 7.0, kWidePick = 9.5;
+constexpr double kTapByTwo = 0.9, kWideTapByTwo = 1.4;
 constexpr double kTap = 1.15, kWideTap = 1.85;
 // The same where no row shares loads (found with 7×7, stride 2), and a vector of the copy.
 constexpr double kTapOfRow = 5.0;
@@ -72,15 +73,15 @@ class DepthwisePixelsAlgorithm final : public Algorithm {
     const std::ptrdiff_t tiles = (p.out_height + form.rows - 1) / form.rows;
     const double runs =
         static_cast<double>(tiles) * static_cast<double>(std::min(form.vectors, kRunsOfRow));
+    const auto taps = static_cast<double>(p.kernel_h * p.kernel_w);
     const double columns =
         form.is_square ? static_cast<double>(tiles) * static_cast<double>(form.vectors) : 0;
     const double vectors = rows(p, form, tiles) * static_cast<double>(form.vectors);
     const double copied =
         static_cast<double>(p.out_height) * form.copied / static_cast<double>(d.kernel->lanes);
-    const double cycles =
-        kPlane + runs * kRun + columns * kColumn +
-        vectors * static_cast<double>(p.kernel_h * p.kernel_w) * tap(form, d.kernel->lanes >= 16) +
-        copied * kCopiedVector;
+    const double cycles = kPlane + runs * kRun + columns * (kColumn + taps * kWeightOfColumn) +
+                          vectors * vector_cycles(taps, form, d.kernel->lanes >= 16) +
+                          copied * kCopiedVector;
     return cycles * units_a_cycle(d.kernel->lanes) * static_cast<double>(p.group_filters()) /
            static_cast<double>(d.interleaved);
   }
@@ -122,11 +123,13 @@ class DepthwisePixelsAlgorithm final : public Algorithm {
   }
 
  private:
-  static double tap(const DepthwisePixelsForm& form, bool is_wide) {
-    if (form.by_two) return is_wide ? kWideTapByTwo : kTapByTwo;
-    if (form.is_square) return is_wide ? kWideSquareTap : kSquareTap;
-    if (form.rows > 1) return is_wide ? kWideTap : kTap;
-    return kTapOfRow;
+  static double vector_cycles(double taps, const DepthwisePixelsForm& form, bool is_wide) {
+    if (form.by_two) {
+      return is_wide ? kWidePick + taps * kWideTapByTwo : kPick + taps * kTapByTwo;
+    }
+    if (form.is_square) return taps * (is_wide ? kWideSquareTap : kSquareTap);
+    if (form.rows > 1) return taps * (is_wide ? kWideTap : kTap);
+    return taps * kTapOfRow;
   }
   // Of outputs, with what is computed in vain: where runs of a square window meet, those of half a
   // window above and below; of other windows, half of the rows that the last tile lacks.
