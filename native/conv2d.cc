@@ -6,7 +6,7 @@
 #include "conv2d.h"
 
 #include "algorithm.h"
-#include "threads.h"
+#include "threads/threads.h"
 
 namespace gemmconv {
 namespace {

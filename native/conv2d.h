@@ -7,10 +7,10 @@
 #include <optional>
 #include <string_view>
 
-#include "blocks.h"
 #include "destination.h"
 #include "dispatch.h"
-#include "schedule.h"
+#include "gemm/blocks.h"
+#include "threads/schedule.h"
 
 namespace gemmconv {
 

@@ -4,7 +4,7 @@
 #include <atomic>
 #include <iterator>
 
-#include "cpu.h"
+#include "system/cpu.h"
 
 namespace gemmconv {
 

@@ -4,7 +4,7 @@
 #include <algorithm>
 
 #include "algorithm.h"
-#include "buffer.h"
+#include "system/buffer.h"
 #include "views.h"
 
 namespace gemmconv {

@@ -118,12 +118,12 @@ describe.skipIf(nativeFiles.length === 0)('native: who may include whom', () => 
     const node = /^(napi|node_api|node|uv|v8|js_native_api)\b/;
     const knowing = nativeFiles.filter((path) => includesOf(path).some((name) => node.test(name)));
     expect(knowing).not.toEqual([]);
-    for (const path of knowing) expect(path).toMatch(/^native\/addon(_\w+)?\.(cc|h)$/);
+    for (const path of knowing) expect(path).toMatch(/^native\/addon\//);
   });
 
   test('the addon sees the face of the core, not what is behind it', () => {
-    const behind = /(gemm|direct|pack|blocks|destination|kernel|dispatch)\.h$/;
-    for (const path of nativeFiles.filter((one) => one.startsWith('native/addon'))) {
+    const behind = /((gemm|direct|depthwise|winograd|kernel)\/|(pack|destination|dispatch)\.h$)/;
+    for (const path of nativeFiles.filter((one) => one.startsWith('native/addon/'))) {
       expect(
         includesOf(path).filter((name) => behind.test(name)),
         path,
@@ -138,11 +138,29 @@ describe.skipIf(nativeFiles.length === 0)('native: who may include whom', () => 
       (path) => macros.test(read(path)) || includesOf(path).some((name) => headers.test(name)),
     );
     expect(knowing).not.toEqual([]);
-    for (const path of knowing) expect(path).toMatch(/^native\/(system|addon)_[a-z]+\.cc$/);
+    for (const path of knowing) expect(path).toMatch(/^native\/(system|addon)\/\1_[a-z]+\.cc$/);
+  });
+
+  test('algorithms know strides, no layouts; what a plan is, their *_algorithm.cc alone', () => {
+    const own = nativeFiles.filter((path) =>
+      /^native\/(gemm|direct|depthwise|winograd)\//.test(path),
+    );
+    expect(own).not.toEqual([]);
+    for (const path of own.filter((one) => !one.endsWith('_algorithm.cc'))) {
+      const knowing = /^(conv2d|algorithm|views|cost|filter)\.h$/;
+      expect(
+        includesOf(path).filter((name) => knowing.test(name)),
+        path,
+      ).toEqual([]);
+    }
   });
 
   test('gemm and kernels do not know that they compute a convolution', () => {
-    for (const path of ['native/gemm.cc', 'native/gemm.h', ...filesIn('native/kernel', /./)]) {
+    for (const path of [
+      'native/gemm/gemm.cc',
+      'native/gemm/gemm.h',
+      ...filesIn('native/kernel', /./),
+    ]) {
       expect(includesOf(path), path).not.toContain('conv2d.h');
       expect(includesOf(path), path).not.toContain('../conv2d.h');
     }

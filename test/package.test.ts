@@ -27,7 +27,8 @@ const KINDS: Readonly<Record<string, RegExp>> = {
   'the command': /^dist\/(bench|test)\/[\w/-]+\.js$/,
   'for debuggers': /^(dist\/[\w-]+\.js\.map|lib\/[\w-]+\.ts)$/,
   'the boundary, which dist/*.d.ts refer to': /^binding\.d\.ts$/,
-  'for those who compile': /^(CMakeLists\.txt|compile\.mjs|native\/(kernel\/)?\w+\.(cc|h|map))$/,
+  'for those who compile':
+    /^(CMakeLists\.txt|compile\.mjs|native\/(?!test|bench)(\w+\/)?\w+\.(cc|h|map))$/,
   'prebuilt addons': /^prebuilds\/\w+-\w+\/gemmconv(\.glibc|\.musl)?\.node$/,
 };
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "bandwidth.h"
 
-#include "buffer.h"
+#include "system/buffer.h"
 #include "team.h"
 
 namespace gemmconv {

@@ -16,11 +16,11 @@
 #include <vector>
 
 #include "bandwidth.h"
-#include "buffer.h"
-#include "cpu.h"
 #include "dispatch.h"
-#include "gemm.h"
+#include "gemm/gemm.h"
 #include "peak.h"
+#include "system/buffer.h"
+#include "system/cpu.h"
 
 namespace {
 

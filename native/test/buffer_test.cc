@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "buffer.h"
+#include "system/buffer.h"
 
 #include <utility>
 #include <vector>

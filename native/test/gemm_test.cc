@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "gemm.h"
+#include "gemm/gemm.h"
 
 #include <cmath>
 #include <limits>

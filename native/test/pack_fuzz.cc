@@ -7,9 +7,9 @@
 #include <memory>
 
 #include "algorithm.h"
-#include "buffer.h"
 #include "filter.h"
 #include "fuzz.h"
+#include "system/buffer.h"
 
 namespace gemmconv::test {
 namespace {

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
-#include "schedule.h"
+#include "threads/schedule.h"
 
 #include <memory>
 #include <thread>
 #include <vector>
 
 #include "check.h"
-#include "reports.h"
+#include "threads/reports.h"
 
 namespace gemmconv::test {
 namespace {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "threads.h"
+#include "threads/threads.h"
 
 #include <chrono>
 #include <memory>
@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "check.h"
-#include "slice.h"
+#include "threads/slice.h"
 
 namespace gemmconv::test {
 namespace {

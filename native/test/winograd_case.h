@@ -8,7 +8,7 @@
 
 #include "check.h"
 #include "dispatch.h"
-#include "winograd.h"
+#include "winograd/winograd.h"
 
 namespace gemmconv::test {
 

@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: MIT
+// Depthwise convolution of nhwc images, channels on the lanes, as an algorithm of the plan. Exact.
+#include <algorithm>
+
+#include "algorithm.h"
+#include "cost.h"
+#include "depthwise/depthwise_repeated.h"
+#include "filter.h"
+#include "system/cpu.h"
+#include "views.h"
+
+namespace gemmconv {
+namespace {
+
+// A vector of the widest ISA; the kernel has no narrower ones.
+constexpr std::ptrdiff_t kLeastChannels = 16;
+// Cycles to finish a vector of outputs (Zen 4: found with the constants of depthwise_channels_cost,
+// beside some 2600 cycles that any call takes).
+constexpr double kVector = 7.0;
+// A float of the copy of several filters a channel.
+constexpr double kCopied = 0.6;
+// More filters a channel than this are broadcast's work; and floats of the least copy, at most.
+constexpr std::ptrdiff_t kMultiplierMost = 8;
+constexpr double kFloatsOfPixel = 144;
+constexpr double kCopyMost = 1 << 18;
+
+// Threads take rows, unless there are hardly any: two on the same pixels pull lines out of each
+// other's caches (Zen 4, 2 threads, 384@14: 0.0149 → 0.0089 ms).
+constexpr std::ptrdiff_t kRowsToCut = 4;
+
+// Whether input and output are more than the last cache keeps (Zen 4, 144@56: with half of L3 in
+// use asking ahead neither helps nor harms).
+bool is_streamed(const Conv2dProblem& p) {
+  const double floats = static_cast<double>(p.batch * p.channels) *
+                        static_cast<double>(p.height * p.width + p.pixels());
+  const CacheSizes& cache = cache_sizes();
+  return floats * sizeof(float) > static_cast<double>(std::max(cache.l2, cache.l3 / 2));
+}
+
+class DepthwiseChannelsAlgorithm final : public Algorithm {
+ public:
+  constexpr DepthwiseChannelsAlgorithm()
+      : Algorithm(AlgorithmName::depthwise, "depthwise", "depthwise-channels") {}
+
+  bool can_compute(const Conv2dProblem& p) const override {
+    if (p.layout != Layout::nhwc || p.group_channels() != 1 || p.out_channels < kLeastChannels) {
+      return false;
+    }
+    if (p.group_filters() == 1) return true;
+    const double reach = static_cast<double>((p.kernel_h - 1) * p.dilation_h + 1);
+    return p.group_filters() <= kMultiplierMost && std::min(reach, static_cast<double>(p.height)) *
+                                                           static_cast<double>(p.width) *
+                                                           kFloatsOfPixel <=
+                                                       kCopyMost;
+  }
+
+  // One task takes all groups: they lie on the lanes.
+  void block(Conv2dPlan& plan) const override {
+    const Conv2dProblem& p = plan.problem;
+    plan.lanes = Lanes::channels;
+    plan.blocks = {p.out_channels, p.k(), p.pixels()};
+    plan.group_tasks = 1;
+    // A part of the channels holds a vector, too.
+    plan.filter_panels = p.out_channels / plan.isa->kernels.depthwise_channels->lanes;
+    plan.filters_first = p.out_height < kRowsToCut;
+    plan.units = plan.units_a_block = p.out_height;
+  }
+
+  double cost(const Conv2dPlan& plan) const override {
+    const Conv2dProblem& p = plan.problem;
+    const std::ptrdiff_t lanes = plan.isa->kernels.depthwise_channels->lanes;
+    const double vectors = static_cast<double>(p.pixels() * ((p.out_channels + lanes - 1) / lanes));
+    const double vector =
+        depthwise_channels_cost(plan, depthwise_channels_share(shape_of(plan)), kVector);
+    const double copied =
+        p.group_filters() == 1 ? 0 : static_cast<double>(p.height * p.width * p.out_channels);
+    return (vectors * vector + copied * kCopied * units_a_cycle(lanes)) /
+           static_cast<double>(p.groups);
+  }
+
+  double handicap(const Conv2dPlan& plan) const override { return depthwise_handicap(plan); }
+
+  std::ptrdiff_t scratch(const Conv2dPlan& plan) const override {
+    const std::ptrdiff_t multiplier = plan.problem.group_filters();
+    return multiplier == 1 ? 0 : depthwise_repeated_scratch({shape_of(plan), multiplier});
+  }
+
+  PackedLayout packed_layout(const Conv2dPlan&) const override {
+    return PackedLayout::taps_filters;
+  }
+
+  std::ptrdiff_t packed_floats(const Conv2dPlan& plan) const override {
+    return plan.problem.k() * plan.problem.out_channels;
+  }
+
+  void pack(const Conv2dPlan& plan, const FilterView& filter, float* packed) const override {
+    const std::ptrdiff_t filters = plan.problem.out_channels;
+    for (std::ptrdiff_t tap = 0; tap < plan.problem.k(); ++tap) {
+      const float* of_tap = filter.data + tap / filter.kernel_w * filter.kh_stride +
+                            tap % filter.kernel_w * filter.kw_stride;
+      for (std::ptrdiff_t oc = 0; oc < filters; ++oc) {
+        packed[tap * filters + oc] = of_tap[oc * filter.oc_stride];
+      }
+    }
+  }
+
+  void run(const Conv2dPlan& plan, const Conv2dTensors& tensors, const Task& task,
+           float* scratch) const noexcept override {
+    const Conv2dProblem& p = plan.problem;
+    DepthwiseChannels d = shape_of(plan);
+    d.weights = packed_weights(plan, tensors.packed, 0);
+    d.patches = patches_of(p, tensors.input, task.image, 0);
+    d.destination = destination_of(plan, tensors, task.image, 0);
+    const bool is_last = task.filters.end == plan.filter_panels;
+    const Range filters{task.filters.begin * d.kernel->lanes,
+                        is_last ? p.out_channels : task.filters.end * d.kernel->lanes};
+    if (p.group_filters() == 1) {
+      depthwise_channels(d, filters, task.units);
+    } else {
+      depthwise_repeated({d, p.group_filters()}, filters, task.units, scratch);
+    }
+  }
+
+ private:
+  // All but the tensors.
+  static DepthwiseChannels shape_of(const Conv2dPlan& plan) {
+    const Conv2dProblem& p = plan.problem;
+    return {plan.isa->kernels.depthwise_channels,
+            p.out_channels,
+            nullptr,
+            patches_of(p, nullptr, 0, 0),
+            {},
+            p.group_filters() == 1 && is_streamed(p)};
+  }
+};
+
+constexpr DepthwiseChannelsAlgorithm kDepthwiseChannels;
+
+}  // namespace
+
+const Algorithm& depthwise_on_channels = kDepthwiseChannels;
+
+}  // namespace gemmconv

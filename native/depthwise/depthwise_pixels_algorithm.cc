@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: MIT
+// Depthwise convolution with pixels on the lanes, as an algorithm of the plan: of nchw images, and
+// of nhwc ones with few channels. Exact.
+#include <algorithm>
+
+#include "algorithm.h"
+#include "cost.h"
+#include "depthwise/depthwise_pixels.h"
+#include "filter.h"
+#include "views.h"
+
+namespace gemmconv {
+namespace {
+
+// Cycles: a plane, a run of vectors along some rows; of a 3×3 or 5×5 window's run a column, for
+// which its weights are loaded, and a tap of a vector, loads included. To pick every other pixel of
+// a row takes shuffles, and three loads for every two. (Zen 4: fits 3×3 and 5×5 with strides 1 and
+// 2 at 7 to 112 pixels a side within 13 %; other windows, of which vectors of 16 lanes mostly cross
+// cache lines, 7×7 at 4 to 112, 10 to 15 % standard deviation.)
+constexpr double kPlane = 45;
+constexpr double kRun = 43;
+constexpr std::ptrdiff_t kRunsOfRow = 3;  // a border, what lies inside, a border
+constexpr double kColumn = 10, kWeightOfColumn = 3;
+constexpr double kSquareTap = 0.72, kWideSquareTap = 1.15;
+constexpr double kPick = 7.0, kWidePick = 9.5;
+constexpr double kTapByTwo = 0.9, kWideTapByTwo = 1.4;
+constexpr double kTap = 1.15, kWideTap = 1.85;
+// The same where no row shares loads (found with 7×7, stride 2), and a vector of the copy.
+constexpr double kTapOfRow = 5.0;
+constexpr double kCopiedVector = 12.0;
+// Pixels under one output, and steps between outputs, that are worth copying.
+constexpr double kReachMost = 1024;
+constexpr std::ptrdiff_t kStrideMost = 4;
+// Channels of an nhwc image that are fewer than a vector of the widest ISA: more lie on the lanes.
+constexpr std::ptrdiff_t kFewChannels = 16;
+
+// One channel in and one out lie the same way in both layouts.
+bool is_planar(const Conv2dProblem& p) {
+  return p.layout == Layout::nchw || (p.channels == 1 && p.out_channels == 1);
+}
+
+class DepthwisePixelsAlgorithm final : public Algorithm {
+ public:
+  constexpr DepthwisePixelsAlgorithm()
+      : Algorithm(AlgorithmName::depthwise, "depthwise", "depthwise-pixels") {}
+
+  bool can_compute(const Conv2dProblem& p) const override {
+    if (p.group_channels() != 1 || (p.fragile && p.is_padded())) return false;
+    if (!is_planar(p) && (p.group_filters() != 1 || p.channels >= kFewChannels)) return false;
+    // What is copied of the image under a huge stride or window is mostly what no tap wants, and
+    // takes scratch without bound.
+    if (std::max(p.stride_h, p.stride_w) > kStrideMost) return false;
+    const double reach = static_cast<double>((p.kernel_h - 1) * p.dilation_h + 1) *
+                         static_cast<double>((p.kernel_w - 1) * p.dilation_w + 1);
+    return reach <= kReachMost;
+  }
+
+  // One task takes all groups: they lie on the lanes in nhwc, and are what is cut in nchw.
+  void block(Conv2dPlan& plan) const override {
+    const Conv2dProblem& p = plan.problem;
+    plan.lanes = Lanes::pixels;
+    plan.blocks = {p.out_channels, p.k(), p.pixels()};
+    plan.group_tasks = 1;
+    plan.filters_first = is_planar(p);
+    plan.filter_panels = is_planar(p) ? p.channels : 1;
+    plan.units = plan.units_a_block = p.out_height;
+  }
+
+  double cost(const Conv2dPlan& plan) const override {
+    const Conv2dProblem& p = plan.problem;
+    const DepthwisePixels d = shape_of(plan);
+    const DepthwisePixelsForm form = depthwise_pixels_form(d);
+    const std::ptrdiff_t tiles = (p.out_height + form.rows - 1) / form.rows;
+    const double runs =
+        static_cast<double>(tiles) * static_cast<double>(std::min(form.vectors, kRunsOfRow));
+    const auto taps = static_cast<double>(p.kernel_h * p.kernel_w);
+    const double columns =
+        form.is_square ? static_cast<double>(tiles) * static_cast<double>(form.vectors) : 0;
+    const double vectors = rows(p, form, tiles) * static_cast<double>(form.vectors);
+    const double copied =
+        static_cast<double>(p.out_height) * form.copied / static_cast<double>(d.kernel->lanes);
+    const double cycles = kPlane + runs * kRun + columns * (kColumn + taps * kWeightOfColumn) +
+                          vectors * vector_cycles(taps, form, d.kernel->lanes >= 16) +
+                          copied * kCopiedVector;
+    return cycles * units_a_cycle(d.kernel->lanes) * static_cast<double>(p.group_filters()) /
+           static_cast<double>(d.interleaved);
+  }
+
+  double handicap(const Conv2dPlan& plan) const override { return depthwise_handicap(plan); }
+
+  std::ptrdiff_t scratch(const Conv2dPlan& plan) const override {
+    return depthwise_pixels_scratch(shape_of(plan));
+  }
+
+  PackedLayout packed_layout(const Conv2dPlan& plan) const override {
+    return is_planar(plan.problem) ? PackedLayout::filters_taps : PackedLayout::taps_filters;
+  }
+
+  std::ptrdiff_t packed_floats(const Conv2dPlan& plan) const override {
+    return plan.problem.k() * plan.problem.out_channels;
+  }
+
+  void pack(const Conv2dPlan& plan, const FilterView& filter, float* packed) const override {
+    const Conv2dProblem& p = plan.problem;
+    const std::ptrdiff_t filter_stride = is_planar(p) ? p.k() : 1;
+    const std::ptrdiff_t tap_stride = is_planar(p) ? 1 : p.out_channels;
+    for (std::ptrdiff_t oc = 0; oc < p.out_channels; ++oc) {
+      for (std::ptrdiff_t tap = 0; tap < p.k(); ++tap) {
+        packed[oc * filter_stride + tap * tap_stride] =
+            filter.data[oc * filter.oc_stride + tap / p.kernel_w * filter.kh_stride +
+                        tap % p.kernel_w * filter.kw_stride];
+      }
+    }
+  }
+
+  void run(const Conv2dPlan& plan, const Conv2dTensors& tensors, const Task& task,
+           float* scratch) const noexcept override {
+    DepthwisePixels d = shape_of(plan);
+    d.weights = packed_weights(plan, tensors.packed, 0);
+    d.patches = patches_of(plan.problem, tensors.input, task.image, 0);
+    d.destination = destination_of(plan, tensors, task.image, 0);
+    depthwise_pixels(d, task.filters, task.units, scratch);
+  }
+
+ private:
+  static double vector_cycles(double taps, const DepthwisePixelsForm& form, bool is_wide) {
+    if (form.by_two) {
+      return is_wide ? kWidePick + taps * kWideTapByTwo : kPick + taps * kTapByTwo;
+    }
+    if (form.is_square) return taps * (is_wide ? kWideSquareTap : kSquareTap);
+    if (form.rows > 1) return taps * (is_wide ? kWideTap : kTap);
+    return taps * kTapOfRow;
+  }
+  // Of outputs, with what is computed in vain: where runs of a square window meet, those of half a
+  // window above and below; of other windows, half of the rows that the last tile lacks.
+  static double rows(const Conv2dProblem& p, const DepthwisePixelsForm& form,
+                     std::ptrdiff_t tiles) {
+    if (form.is_square) {
+      return static_cast<double>(p.out_height + (tiles - 1) * (p.kernel_h - 1) / p.stride_h);
+    }
+    return static_cast<double>(p.out_height + tiles * form.rows) / 2;
+  }
+  // All but the tensors.
+  static DepthwisePixels shape_of(const Conv2dPlan& plan) {
+    const Conv2dProblem& p = plan.problem;
+    return {plan.isa->kernels.depthwise_pixels,
+            plan.isa->kernels.strip,
+            is_planar(p) ? 1 : p.channels,
+            p.channels,
+            p.group_filters(),
+            nullptr,
+            patches_of(p, nullptr, 0, 0),
+            {}};
+  }
+};
+
+constexpr DepthwisePixelsAlgorithm kDepthwisePixels;
+
+}  // namespace
+
+const Algorithm& depthwise_on_pixels = kDepthwisePixels;
+
+}  // namespace gemmconv

@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: MIT
+#include "direct/direct.h"
+
+#include <algorithm>
+
+#include "direct/direct_window.h"
+#include "system/cpu.h"
+#include "threads/slice.h"
+
+namespace gemmconv {
+namespace {
+
+struct Scratch {
+  unsigned* marks;
+  float* window;
+  float* partial;
+};
+
+// --- one tile ---
+
+// Tells the tile what a row of its taps looks like, and marks the pixels for which each is inside.
+void set_row_of_taps(DirectTile& tile, const Patches& p, std::ptrdiff_t iw, std::ptrdiff_t pixels,
+                     unsigned* marks) {
+  const std::ptrdiff_t last = iw + (pixels - 1) * p.stride_w + (p.kernel_w - 1) * p.dilation_w;
+  tile.row = p.kernel_w == 3 ? TapRow::three : TapRow::any;
+  if (iw >= 0 && last < p.width) return;
+  const unsigned all = (1u << pixels) - 1;
+  for (std::ptrdiff_t kw = 0; kw < p.kernel_w; ++kw) {
+    const Range range = inside(iw + kw * p.dilation_w, p.stride_w, p.width, pixels);
+    marks[kw] = all & (~0u << range.begin) & ~(~0u << range.end);
+  }
+  tile.pixels = marks;
+  if (p.kernel_w == 3 && (marks[0] | 1) == all && marks[1] == all &&
+      (marks[2] | (1u << (pixels - 1))) == all) {
+    tile.row = TapRow::cut_three;
+    tile.cuts_first = marks[0] != all;
+    tile.cuts_last = marks[2] != all;
+  } else {
+    tile.row = TapRow::cut;
+  }
+}
+
+// A quarter of L1: so few weights stay there, and their taps may ask for the next tile's outputs
+// instead, if these are vectors (3×3 3->64@224 nhwc, whose outputs come from L3 or beyond:
+// 2.14 -> 1.77 ms). With 14 KB of weights the outputs push them out (1×1 24->144@56 nhwc: 3 %
+// slower). Zen 4.
+constexpr std::ptrdiff_t kFewWeights = 2048;
+
+// All panels of a block of filters at one tile of pixels, for a block of channels.
+void tile_of_panels(const Direct& d, const Panels& panels, Range block, const Tile& at,
+                    Range channels, const Source& source, const Scratch& scratch) {
+  const Patches& p = d.patches;
+  const std::ptrdiff_t taps = p.kernel_h * p.kernel_w;
+  const bool copies = d.blocks.copies;
+  const Range kh = inside(at.ih, p.dilation_h, p.height, p.kernel_h);
+  DirectTile tile{};
+  tile.x = source.x;
+  tile.channels = channels.size();
+  tile.kernel_h = p.kernel_h;
+  tile.kernel_w = p.kernel_w;
+  tile.channel_stride = copies ? 1 : p.channel_stride;
+  tile.tap_row_stride = source.row_stride;
+  tile.tap_column_stride = source.column_stride;
+  tile.pixel_stride = source.pixel_stride;
+  tile.kh_begin = kh.begin;
+  tile.kh_end = kh.end;
+  set_row_of_taps(tile, p, at.iw, at.segment.width, scratch.marks);
+  // nchw: the next channel. nhwc: the next tile, a line for each channel, which is as many as it
+  // has at least while tiles have up to 16 pixels.
+  const bool planes = p.column_stride == 1;
+  tile.ahead = copies   ? 0
+               : planes ? p.channel_stride
+                        : at.segment.width * p.stride_w * p.column_stride;
+  tile.ahead_step = planes || copies ? 0 : 16 - p.channel_stride;
+  tile.first = channels.begin == 0;
+  tile.last = channels.end == d.channels;
+  if (taps == 1 && kh.size() == 1 && tile.row == TapRow::any) {
+    tile.row = TapRow::one;
+    if (planes) tile.ahead *= 16;
+  }
+  const bool asks_for_outputs =
+      d.destination.filter_stride == 1 && taps * d.channels * d.filters <= kFewWeights;
+  float* partial = scratch.partial;
+  for (std::ptrdiff_t i = block.begin; i < block.end; ++i) {
+    const Panel panel = panels[i];
+    const Output output =
+        d.destination.tile(Lanes::channels, panel.begin, at.oh * p.out_width + at.segment.begin);
+    tile.w = d.filter_packed + (panel.begin * d.channels + channels.begin * panel.width) * taps;
+    tile.partial = partial;
+    tile.valid_lanes = static_cast<int>(panel.valid);
+    tile.output = &output;
+    if (asks_for_outputs) {
+      tile.ask = output.c + at.segment.width * output.row_stride;
+      tile.ask_step = output.row_stride;
+    } else {
+      tile.ask = tile.w + d.kernel->taps_ahead * panels.max_width();
+      tile.ask_step = panel.width;
+    }
+    const auto& shapes = d.kernel->tile[static_cast<int>(tile.row)];
+    shapes[at.segment.width - 1][panel.width / d.kernel->lanes - 1](tile);
+    partial += at.segment.width * panel.width;
+  }
+}
+
+// --- blocks ---
+
+// A block of filters at a block of tiles. False when it was left unfinished.
+bool block_of_tiles(const Direct& d, const Panels& panels, Range block, Range tiles,
+                    const Scratch& scratch) {
+  const Patches& p = d.patches;
+  const Panels segments = d.segments();
+  std::ptrdiff_t pc = 0;
+  do {  // a sum over no channels still has its bias
+    const Range channels{pc, std::min(pc + d.blocks.channels, d.channels)};
+    Scratch here = scratch;
+    CopiedWindow window(d, channels, (tiles.end - 1) / segments.count() + 1, scratch.window);
+    std::ptrdiff_t oh = tiles.begin / segments.count(), i = tiles.begin % segments.count();
+    for (std::ptrdiff_t t = tiles.begin; t < tiles.end; ++t) {
+      const Panel segment = segments[i];
+      const Tile tile{oh, segment, oh * p.stride_h - p.pad_top,
+                      segment.begin * p.stride_w - p.pad_left};
+      const Source source = d.blocks.copies ? window.source(tile) : in_place(d, tile, channels);
+      tile_of_panels(d, panels, block, tile, channels, source, here);
+      here.partial += segment.width * (block.size() * panels.max_width());
+      if (++i == segments.count()) i = 0, ++oh;
+      if (!end_slice()) return false;
+    }
+    pc += d.blocks.channels;
+  } while (pc < d.channels);
+  return true;
+}
+
+std::ptrdiff_t marks_floats(const Direct& d) {
+  static_assert(sizeof(unsigned) == sizeof(float));
+  return (d.patches.kernel_w + 15) / 16 * 16;
+}
+
+std::ptrdiff_t partial_floats(const Direct& d) {
+  if (d.blocks.channels >= d.channels) return 0;
+  return d.blocks.tiles * d.segments().widest() * d.blocks.panels * d.filter_panels().max_width();
+}
+
+}  // namespace
+
+DirectBlocks direct_blocks(const Direct& shape) {
+  const auto at_least_one = [](std::ptrdiff_t n) { return std::max<std::ptrdiff_t>(n, 1); };
+  const auto l2_floats = static_cast<std::ptrdiff_t>(cache_sizes().l2 / sizeof(float));
+  const Panels panels = shape.filter_panels();
+  Direct d = shape;
+  DirectBlocks& blocks = d.blocks;
+
+  // A 1×1 filter does without a copy in tiles of half the pixels (1×1 2048@7 nhwc: 91 -> 99 % of
+  // peak, Zen 4).
+  const std::ptrdiff_t mr = d.tile.mr;
+  const auto collide = [&](std::ptrdiff_t most) {
+    return pixels_collide(d, Panels(d.patches.out_width, most, 1).widest());
+  };
+  const std::ptrdiff_t taps = d.patches.kernel_h * d.patches.kernel_w;
+  const bool halved = taps == 1 && collide(mr) && !collide(mr / 2);
+  blocks.pixels = halved ? mr / 2 : mr;
+  blocks.copies = !halved && collide(mr);
+
+  // Half of L2 for the weights of a block, the rest for the image under it. Where windows are
+  // copied, several panels had better share a copy (512@14 nhwc: 100 -> 105 % of peak, Zen 4).
+  // Otherwise the fewer blocks the better.
+  const std::ptrdiff_t room = l2_floats / 2 / (taps * panels.max_width());
+  const std::ptrdiff_t most = at_least_one(blocks.copies ? room / 4 : room);
+  const std::ptrdiff_t count = at_least_one((d.channels + most - 1) / most);
+  blocks.channels = at_least_one((d.channels + count - 1) / count);
+  blocks.panels =
+      std::clamp<std::ptrdiff_t>(room / blocks.channels, 1, at_least_one(panels.count()));
+
+  // An eighth of L2 for the sums that are carried.
+  const std::ptrdiff_t sums = d.segments().widest() * blocks.panels * panels.max_width();
+  const std::ptrdiff_t carried = at_least_one(l2_floats / 8 / sums);
+  blocks.tiles = at_least_one(count == 1 ? d.tiles() : std::min(carried, d.tiles()));
+  blocks.rows = blocks.copies ? rows_of_window(d) : 0;
+  return blocks;
+}
+
+std::ptrdiff_t direct_scratch(const Direct& d) {
+  return marks_floats(d) + window_floats(d) + partial_floats(d);
+}
+
+void direct(const Direct& d, Range filter_panels, Range tiles, float* floats) noexcept {
+  const Panels panels = d.filter_panels();
+  float* const window = floats + marks_floats(d);
+  const Scratch scratch{reinterpret_cast<unsigned*>(floats), window, window + window_floats(d)};
+  // The image is read once for each block of filters, the weights of a block once for each tile.
+  for (std::ptrdiff_t ic = filter_panels.begin; ic < filter_panels.end; ic += d.blocks.panels) {
+    const Range block{ic, std::min(ic + d.blocks.panels, filter_panels.end)};
+    for (std::ptrdiff_t t = tiles.begin; t < tiles.end; t += d.blocks.tiles) {
+      const Range together{t, std::min(t + d.blocks.tiles, tiles.end)};
+      if (!block_of_tiles(d, panels, block, together, scratch)) return;
+    }
+  }
+}
+
+}  // namespace gemmconv

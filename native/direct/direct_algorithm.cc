@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: MIT
+// Direct convolution, as an algorithm of the plan. Exact; does every problem.
+#include <algorithm>
+
+#include "algorithm.h"
+#include "cost.h"
+#include "direct/direct.h"
+#include "direct/direct_window.h"
+#include "filter.h"
+#include "views.h"
+
+namespace gemmconv {
+namespace {
+
+// Cycles to call and finish a tile, besides storing its outputs: of whole vectors, or transposed
+// (Zen 4, layers of few channels).
+constexpr double kTile = 30.0;
+constexpr double kTransposedTile = 60.0;
+// Cycles to copy a line of pixels that would push each other out of L1 (Zen 4; ResNeXt's 3×3 at 14
+// and 7 of nhwc: 10 each, 16 where it comes from L3).
+constexpr double kCopyLine = 10.0;
+// Wide tiles are for sums of so many steps: shorter ones overlap with the next tile's anyway (AVX2,
+// Zen 4: 1×1 16->40@14 is 5 % faster without, 64->40@14 3 % slower).
+constexpr std::ptrdiff_t kLongSum = 48;
+// What a step of wide tiles takes longer than its multiply-adds, with no register to spare (AVX2,
+// Zen 4: 1 to 5 %, 3×3 and 1×1 layers of 3 to 28 pixels a row).
+constexpr double kWide = 1.03;
+
+class DirectAlgorithm final : public Algorithm {
+ public:
+  constexpr DirectAlgorithm() : Algorithm(AlgorithmName::direct, "direct", "direct-channels") {}
+
+  bool can_compute(const Conv2dProblem&) const override { return true; }
+
+  void block(Conv2dPlan& plan) const override {
+    plan.lanes = Lanes::channels;
+    const Direct d = shape_of(plan);
+    const Panels panels = d.filter_panels();
+    plan.blocks = {d.blocks.panels * panels.max_width(),
+                   d.blocks.channels * plan.problem.kernel_h * plan.problem.kernel_w,
+                   d.blocks.tiles * d.segments()[0].width};
+    plan.filter_panels = panels.count();
+    plan.units = plan.units_a_block = d.tiles();
+  }
+
+  double cost(const Conv2dPlan& plan) const override {
+    const Conv2dProblem& p = plan.problem;
+    const Direct d = shape_of(plan);
+    const double tile = p.layout == Layout::nhwc ? kTile : kTransposedTile;
+    const double cycles = store_cycles(p, plan.lanes) +
+                          static_cast<double>(d.tiles() * d.filter_panels().count()) * tile +
+                          static_cast<double>(copied_lines(d)) * kCopyLine;
+    return static_cast<double>(p.group_channels() * d.out_height) * inside_taps(p) * row_cost(d) +
+           cycles * units_a_cycle(d.kernel->lanes);
+  }
+
+  std::ptrdiff_t scratch(const Conv2dPlan& plan) const override {
+    return direct_scratch(shape_of(plan));
+  }
+
+  PackedLayout packed_layout(const Conv2dPlan& plan) const override {
+    const bool is_wide = shape_of(plan).is_wide();
+    return is_wide ? PackedLayout::wide_lane_panels : PackedLayout::lane_panels;
+  }
+
+  std::ptrdiff_t packed_floats(const Conv2dPlan& plan) const override {
+    return plan.problem.k() * shape_of(plan).filter_panels().stored();
+  }
+
+  void pack(const Conv2dPlan& plan, const FilterView& filter, float* packed) const override {
+    pack_filter(filter, shape_of(plan).filter_panels(),
+                std::max<std::ptrdiff_t>(plan.problem.k(), 1), packed);
+  }
+
+  void run(const Conv2dPlan& plan, const Conv2dTensors& tensors, const Task& task,
+           float* scratch) const noexcept override {
+    Direct d = shape_of(plan);
+    d.filter_packed = packed_weights(plan, tensors.packed, task.group);
+    d.patches = patches_for(plan.problem, tensors.input, task.image, task.group);
+    d.destination = destination_of(plan, tensors, task.image, task.group);
+    direct(d, task.filters, task.units, scratch);
+  }
+
+ private:
+  // Tiles of a 1×1 filter cross the rows of the image.
+  static Patches patches_for(const Conv2dProblem& p, const float* input, std::ptrdiff_t image,
+                             std::ptrdiff_t group) {
+    const Patches patches = patches_of(p, input, image, group);
+    return is_pointwise(p) ? flattened(patches) : patches;
+  }
+
+  // One step of k over a row of tiles.
+  static double row_cost(const Direct& d) {
+    return step_cost(d.segments(), d.filter_panels()) * (d.is_wide() ? kWide : 1);
+  }
+
+  // All but the tensors.
+  static Direct shape_of(const Conv2dPlan& plan) {
+    const Conv2dProblem& p = plan.problem;
+    const Patches patches = patches_for(p, nullptr, 0, 0);
+    Direct d{plan.isa->kernels.direct,
+             plan.isa->kernels.direct->usual,
+             p.group_filters(),
+             p.group_channels(),
+             p.pixels() / patches.out_width,
+             patches,
+             {},
+             nullptr,
+             {}};
+    d.blocks = direct_blocks(d);
+    if (d.kernel->wide.mr == 0 || p.k() < kLongSum) return d;
+    Direct wide = d;
+    wide.tile = d.kernel->wide;
+    wide.blocks = direct_blocks(wide);
+    return row_cost(wide) < row_cost(d) ? wide : d;
+  }
+};
+
+constexpr DirectAlgorithm kDirect;
+
+}  // namespace
+
+const Algorithm& direct_on_channels = kDirect;
+
+}  // namespace gemmconv

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: MIT
+// C = A·B, blocked for the caches after Goto and van de Geijn, "Anatomy of High-Performance Matrix
+// Multiplication" (2008), and the BLIS papers of Van Zee and van de Geijn, whose loop numbers and
+// block names stand in gemm.cc. It does not know that it is a convolution.
+//
+// One operand (the filter) was packed ahead, whole; the other (patches) is packed block by block
+// inside. Either may lie on the lanes of the microkernel. The loops are the same: N, jc and NC
+// count pixels, M, ic and MC count filters, on whichever side they lie.
+#pragma once
+
+#include <cstddef>
+
+#include "destination.h"
+#include "gemm/blocks.h"
+#include "kernel/kernel.h"
+#include "pack.h"
+
+namespace gemmconv {
+
+struct Gemm {
+  const GemmKernel* kernel;
+  Lanes lanes;
+  std::ptrdiff_t m, k;  // filters, steps of a patch
+  BlockSizes blocks;
+  const float* filter_packed;
+  Patches patches;
+  Destination destination;
+
+  Panels filter_panels() const { return panels_on(lanes == Lanes::channels, m); }
+  Panels pixel_panels(std::ptrdiff_t pixels) const {
+    return panels_on(lanes == Lanes::pixels, pixels);
+  }
+  Panels panels_on(bool lane_side, std::ptrdiff_t extent) const {
+    if (lane_side) return {extent, kernel->vectors * kernel->lanes, kernel->lanes};
+    return {extent, kernel->mr, 1};
+  }
+};
+
+// Floats of scratch that `gemm` needs for this many filters (whole panels) at this many pixels.
+std::ptrdiff_t gemm_scratch(const Gemm& gemm, std::ptrdiff_t filters, std::ptrdiff_t pixels);
+
+// Computes the filters of a range of filter panels at a range of pixels.
+void gemm(const Gemm& gemm, Range filter_panels, Range pixels, float* scratch) noexcept;
+
+}  // namespace gemmconv

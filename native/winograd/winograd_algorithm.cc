@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: MIT
+// Winograd convolution, as an algorithm of the plan: F(4×4, 3×3), or F(2×2, 3×3). Not exact.
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "algorithm.h"
+#include "cost.h"
+#include "filter.h"
+#include "views.h"
+#include "winograd/winograd.h"
+
+namespace gemmconv {
+namespace {
+
+// Beyond this a span is longer than most rows; and strips should stay bounded.
+constexpr std::ptrdiff_t kMostDilation = 16;
+// More than this, and a block of tiles no longer fits any cache.
+constexpr std::ptrdiff_t kMostChannels = 4096;
+// Transforming a vector of inputs, or of outputs, for each frequency of its tile, with what it
+// takes to read and write them (Zen 4; 3×3 layers of 8 to 128 channels on 28² to 112² pixels. F(4):
+// 6.9 and 13.6 on AVX-512, 9.2 and 16 on AVX2. F(2), AVX-512: together 11 on 14², 14 on 56², 16 on
+// 112²).
+struct TransformCost {
+  double input, output;
+};
+constexpr TransformCost kTransformF4{8, 15};
+constexpr TransformCost kTransformF2{6, 9};
+// Reading a vector of U for a block of tiles, where it comes from L3 (Zen 4, 512@7 and 512@14).
+constexpr double kStream = 1;
+// Below this many tiles a thread, threads divide the filters instead: dividing the tiles makes each
+// thread stream all of U.
+constexpr std::ptrdiff_t kTilesAThread = 28;
+// The least error that counts as inaccurate, in units of a direct sum's.
+constexpr double kMostError = 2;
+
+// Mean over the outputs along an axis of the squared share of the three taps inside the image.
+double inside_squared(std::ptrdiff_t extent, std::ptrdiff_t out, std::ptrdiff_t dilation,
+                      std::ptrdiff_t pad) {
+  std::ptrdiff_t pairs = 0;  // of taps that are both inside
+  for (std::ptrdiff_t s = 0; s < 3; ++s) {
+    for (std::ptrdiff_t t = 0; t < 3; ++t) {
+      const std::ptrdiff_t begin = std::max<std::ptrdiff_t>(0, pad - std::min(s, t) * dilation);
+      const std::ptrdiff_t end = std::min(out, extent + pad - std::max(s, t) * dilation);
+      pairs += std::max<std::ptrdiff_t>(0, end - begin);
+    }
+  }
+  return static_cast<double>(pairs) / (9 * static_cast<double>(out));
+}
+
+class WinogradAlgorithm final : public Algorithm {
+ public:
+  constexpr WinogradAlgorithm(bool f4, const char* variant)
+      : Algorithm(AlgorithmName::winograd, "winograd", variant), f4_(f4) {}
+
+  bool is_exact() const override { return false; }
+
+  // A weight that is not finite would spread over all frequencies.
+  bool can_compute(const Conv2dProblem& p) const override {
+    return p.kernel_h == 3 && p.kernel_w == 3 && p.stride_h == 1 && p.stride_w == 1 &&
+           std::max(p.dilation_h, p.dilation_w) <= kMostDilation && !p.fragile &&
+           p.group_channels() >= 1 && p.group_channels() <= kMostChannels;
+  }
+
+  // All images are one run of tiles.
+  void block(Conv2dPlan& plan) const override {
+    const Conv2dProblem& p = plan.problem;
+    plan.lanes = Lanes::channels;
+    plan.image_tasks = 1;
+    const Winograd w = shape_of(plan);
+    plan.units = w.spans();
+    plan.units_a_block = w.block_spans;
+    plan.blocks = {p.group_filters(), p.group_channels(), plan.units_a_block};
+    plan.filter_panels = panels_of(plan).count();
+    plan.filters_first = plan.units * p.dilation_w < 2 * kTilesAThread;
+  }
+
+  double cost(const Conv2dPlan& plan) const override {
+    const Conv2dProblem& p = plan.problem;
+    const WinogradKernel& kernel = *plan.isa->kernels.winograd;
+    const double images = static_cast<double>(std::max<std::ptrdiff_t>(p.batch, 1));
+    const double blocks =
+        std::ceil(static_cast<double>(plan.units) / static_cast<double>(plan.units_a_block));
+    const std::ptrdiff_t tiles = std::max<std::ptrdiff_t>(plan.units * p.dilation_w, 1);
+    const Panels rows(tiles, kernel.mr, 1);
+    const Panels filters = panels_of(plan);
+    const double channels = static_cast<double>(p.group_channels());
+    const double input_vectors = std::ceil(channels / kernel.lanes);
+    const double output_vectors =
+        static_cast<double>(filters.stored()) / static_cast<double>(kernel.lanes);
+    const double products = channels * step_cost(rows, filters);
+    const TransformCost& vector = f4_ ? kTransformF4 : kTransformF2;
+    const double transforms = static_cast<double>(tiles) *
+                              (vector.input * input_vectors + vector.output * output_vectors);
+    const double stream = kStream * blocks * channels * output_vectors;
+    return frequencies(plan) * (products + transforms + stream) / images;
+  }
+
+  // Where it would be inaccurate, only who asks for it by name gets it.
+  double handicap(const Conv2dPlan& plan) const override {
+    return error(plan) > kMostError ? std::numeric_limits<double>::infinity() : 1;
+  }
+
+  std::ptrdiff_t scratch(const Conv2dPlan& plan) const override {
+    return winograd_scratch(shape_of(plan));
+  }
+
+  PackedLayout packed_layout(const Conv2dPlan&) const override {
+    return f4_ ? PackedLayout::winograd_f4 : PackedLayout::winograd_f2;
+  }
+
+  std::ptrdiff_t packed_floats(const Conv2dPlan& plan) const override {
+    const int side = transforms(plan).side;
+    return side * side * plan.problem.group_channels() * panels_of(plan).stored();
+  }
+
+  void pack(const Conv2dPlan& plan, const FilterView& filter, float* packed) const override {
+    winograd_pack(filter, panels_of(plan), transforms(plan), packed);
+  }
+
+  void run(const Conv2dPlan& plan, const Conv2dTensors& tensors, const Task& task,
+           float* scratch) const noexcept override {
+    Winograd w = shape_of(plan);
+    w.filter_packed = packed_weights(plan, tensors.packed, task.group);
+    w.patches = patches_of(plan.problem, tensors.input, 0, task.group);
+    w.destination = destination_of(plan, tensors, 0, task.group);
+    winograd(w, task.filters, task.units, scratch);
+  }
+
+ private:
+  // The rms error on N(0, 1) inputs over that of the direct chain of fused multiply-adds, estimated
+  // a little high. Squared, one part of it comes from the sums, one from the transforms, of which
+  // the sum over the channels has fewer; and it counts for more where outputs at borders have few
+  // taps, so that a direct sum errs less (winograd_error_test.cc measures it).
+  double error(const Conv2dPlan& plan) const {
+    const Conv2dProblem& p = plan.problem;
+    const double channels = static_cast<double>(std::max<std::ptrdiff_t>(p.group_channels(), 1));
+    const double squared = !f4_                      ? 0.25 + 5 / channels
+                           : plan.isa->kernels.fuses ? 1.3 + 36 / channels
+                                                     : 1.3 + 52 / channels;
+    const double inside = inside_squared(p.height, p.out_height, p.dilation_h, p.pad_top) *
+                          inside_squared(p.width, p.out_width, p.dilation_w, p.pad_left);
+    return std::sqrt(squared / inside);
+  }
+
+  double frequencies(const Conv2dPlan& plan) const {
+    const double side = transforms(plan).side;
+    return side * side;
+  }
+
+  const WinogradTransforms& transforms(const Conv2dPlan& plan) const {
+    return f4_ ? plan.isa->kernels.winograd->f4 : plan.isa->kernels.winograd->f2;
+  }
+
+  static Panels panels_of(const Conv2dPlan& plan) {
+    const WinogradKernel& kernel = *plan.isa->kernels.winograd;
+    return {plan.problem.group_filters(), kernel.lanes * kernel.vectors, kernel.lanes};
+  }
+
+  // All but the tensors.
+  Winograd shape_of(const Conv2dPlan& plan) const {
+    const Conv2dProblem& p = plan.problem;
+    Winograd w{};
+    w.kernel = plan.isa->kernels.winograd;
+    w.vectors = plan.isa->kernels.channel_vectors;
+    w.transforms = &transforms(plan);
+    w.filters = p.group_filters();
+    w.channels = p.group_channels();
+    w.patches = patches_of(p, nullptr, 0, 0);
+    w.out_height = p.out_height;
+    w.batch = p.batch;
+    w.image_stride = p.channels * p.height * p.width;
+    w.destination_stride = p.out_channels * p.pixels();
+    w.block_spans = winograd_block_spans(*w.kernel, *w.transforms, w.channels, p.dilation_w);
+    return w;
+  }
+
+  bool f4_;
+};
+
+constexpr WinogradAlgorithm kF4(true, "winograd-f4");
+constexpr WinogradAlgorithm kF2(false, "winograd-f2");
+
+}  // namespace
+
+const Algorithm& winograd_f4 = kF4;
+const Algorithm& winograd_f2 = kF2;
+
+}  // namespace gemmconv
