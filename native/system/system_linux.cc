@@ -19,10 +19,12 @@ namespace gemmconv::system {
 namespace {
 
 // How far workers stand behind the process's own threads. With the event loop on one of the cores
-// that they use, at 0 it often waits for a time slice of theirs (32 pending 64@56: 99 % of its
-// delays under 5.0 ms; at 2, 4.2 ms, at 5, 3.5 ms); at 5 it comes for every single result of small
-// calls, and these lose a quarter of their rate.
-constexpr int kNiceness = 3;
+// that they use, at 0 it often waits for a time slice of theirs; at 3 99 % of its delays are under
+// 5.4 ms with 32 pending 64@56, at 5 under 3.9 (medians of three; on a busy machine 6.4 and 5.1),
+// and 99 % of lone 64@56 beside a large call take under 3.4 to 4.4 ms, at 5 under 1.6 to 2.7.
+// Small calls keep their rate at 5 since their results are told together (reports.h), 70 000 a
+// second; before, the loop came for every single one, and they lost a quarter.
+constexpr int kNiceness = 5;
 
 // Of a small file; none where it cannot be read. Not by std::ifstream, which brings the locales of
 // libstdc++ along, a fifth of the addon.
