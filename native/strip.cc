@@ -2,6 +2,13 @@
 #include "strip.h"
 
 namespace gemmconv {
+namespace {
+
+// Rounds up to an odd number of cache lines: channels a multiple of 4 KB apart would share a set of
+// L1.
+std::ptrdiff_t odd_lines(std::ptrdiff_t floats) { return ((floats + 15) / 16 | 1) * 16; }
+
+}  // namespace
 
 StripAxis::StripAxis(std::ptrdiff_t taps_, std::ptrdiff_t stride_, std::ptrdiff_t dilation,
                      std::ptrdiff_t outputs)
@@ -28,7 +35,7 @@ Strip::Strip(const StripKernel* kernel, const Patches& p, std::ptrdiff_t channel
       out_rows_(rows),
       rows_(p.kernel_h, p.stride_h, p.dilation_h, rows),
       columns_(p.kernel_w, p.stride_w, p.dilation_w, columns),
-      channel_stride_(rows_.slots * rows_.length * columns_.slots * columns_.length) {}
+      channel_stride_(odd_lines(rows_.slots * rows_.length * columns_.slots * columns_.length)) {}
 
 void Strip::locate_taps(std::ptrdiff_t* taps) const {
   for (std::ptrdiff_t c = 0; c < channels_; ++c) {

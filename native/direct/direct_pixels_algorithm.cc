@@ -59,8 +59,9 @@ class DirectPixelsAlgorithm final : public Algorithm {
 
   bool can_compute(const Conv2dProblem& p) const override {
     if (p.group_channels() == 0 || (p.fragile && p.is_padded())) return false;
-    return Strip(nullptr, patches_of(p, nullptr, 0, 0), p.group_channels(), 1, kStripWidth)
-               .floats() <= kStripMost;
+    const std::ptrdiff_t width = std::min(p.out_width, kStripWidth);
+    return Strip(nullptr, patches_of(p, nullptr, 0, 0), p.group_channels(), 1, width).floats() <=
+           kStripMost;
   }
 
   void block(Conv2dPlan& plan) const override {
@@ -99,7 +100,10 @@ class DirectPixelsAlgorithm final : public Algorithm {
       held = plan.blocks.nc;
     }
     const std::ptrdiff_t one = strip(1, held).floats();
-    const std::ptrdiff_t more = strip(2, held).floats() - one;
+    // On average, as strips come in whole lines.
+    constexpr std::ptrdiff_t kSome = 16;
+    const std::ptrdiff_t more =
+        std::max<std::ptrdiff_t>(1, (strip(1 + kSome, held).floats() - one) / kSome);
     plan.units = p.out_height;
     plan.units_a_block = std::clamp<std::ptrdiff_t>(
         1 + std::max<std::ptrdiff_t>(0, most - one) / more, 1, plan.units);
