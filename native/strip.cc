@@ -1,15 +1,9 @@
 // SPDX-License-Identifier: MIT
 #include "strip.h"
 
+#include "lines.h"
+
 namespace gemmconv {
-namespace {
-
-// Rounds up to an odd number of cache lines: channels a multiple of 4 KB apart would share a set of
-// L1.
-std::ptrdiff_t odd_lines(std::ptrdiff_t floats) { return ((floats + 15) / 16 | 1) * 16; }
-
-}  // namespace
-
 StripAxis::StripAxis(std::ptrdiff_t taps_, std::ptrdiff_t stride_, std::ptrdiff_t dilation,
                      std::ptrdiff_t outputs)
     : taps(taps_),

@@ -16,6 +16,9 @@ namespace {
 // (Zen 4, layers of few channels).
 constexpr double kTile = 30.0;
 constexpr double kTransposedTile = 60.0;
+// Cycles more for a pixel whose last vector of channels is not whole (Zen 4, nhwc: 1×1 32->8@128,
+// 64->12@112, 96->24@56; ResNeXt's 3×3 of 4 and 8 channels a group).
+constexpr double kPartVector = 10.0;
 // Cycles to copy a line of pixels that would push each other out of L1 (Zen 4; ResNeXt's 3×3 at 14
 // and 7 of nhwc: 10 each, 16 where it comes from L3).
 constexpr double kCopyLine = 10.0;
@@ -47,7 +50,9 @@ class DirectAlgorithm final : public Algorithm {
     const Conv2dProblem& p = plan.problem;
     const Direct d = shape_of(plan);
     const double tile = p.layout == Layout::nhwc ? kTile : kTransposedTile;
+    const bool has_parts = p.layout == Layout::nhwc && d.filters % d.kernel->lanes != 0;
     const double cycles = store_cycles(p, plan.lanes) +
+                          (has_parts ? kPartVector * static_cast<double>(p.pixels()) : 0) +
                           static_cast<double>(d.tiles() * d.filter_panels().count()) * tile +
                           static_cast<double>(copied_lines(d)) * kCopyLine;
     return static_cast<double>(p.group_channels() * d.out_height) * inside_taps(p) * row_cost(d) +

@@ -6,6 +6,7 @@
 #include "cost.h"
 #include "direct/direct_pixels.h"
 #include "filter.h"
+#include "lines.h"
 #include "strip.h"
 #include "system/cpu.h"
 #include "views.h"
@@ -19,9 +20,10 @@ constexpr double kTile = 25.0;
 constexpr double kFinishInMemory = 0.4;
 // Copying one float of the image: neighbours, and every other, by vectors; others one by one; by
 // blocks where channels are neighbours (the first layers of ResNet, MobileNet and AlexNet;
-// ResNeXt).
+// ResNeXt), and where they are whole cache lines (1×1 64->2@256, 64->12@112, 96->24@56).
 constexpr double kCopyPixels = 0.6;
 constexpr double kCopyChannels = 1.2;
+constexpr double kCopyChannelLines = 0.6;
 constexpr double kCopyScattered = 3.0;
 // A load that crosses a cache line, as all but one of 16 unaligned vectors of 16 lanes do, takes so
 // much longer (5×5 1->1@1080p: then depthwise is the faster, as it is).
@@ -119,7 +121,8 @@ class DirectPixelsAlgorithm final : public Algorithm {
     const std::ptrdiff_t down = (p.out_height + d.rows - 1) / d.rows;
     const std::ptrdiff_t across =
         d.may_read_in_place() ? 2 : (p.out_width + d.columns - 1) / d.columns;
-    const double move = p.layout == Layout::nhwc && p.channels > 1              ? kCopyChannels
+    const double channels = p.group_channels() < kLineFloats ? kCopyChannels : kCopyChannelLines;
+    const double move = p.layout == Layout::nhwc && p.channels > 1              ? channels
                         : p.stride_w <= std::min<std::ptrdiff_t>(2, p.kernel_w) ? kCopyPixels
                                                                                 : kCopyScattered;
     double cycles = static_cast<double>(down * across * strip.floats()) * move;
