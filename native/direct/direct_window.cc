@@ -55,7 +55,10 @@ Source in_place(const Direct& d, const Tile& tile, Range channels) {
 // % (Zen 4). 4 KB a way and 8 ways: every x86 core has at least that. Less than a quarter more
 // lines than fit do no harm. From 1 KB on down the copy costs more than it saves; unless tiles are
 // a vector wide, so that half as many multiply-adds hide the misses (groups of 8 to 16 filters of
-// 256@56 and 128@56, stride 2: 0.46 to 0.88 of the time; of 256@28: 0.80 to 0.92).
+// 256@56 and 128@56, stride 2: 0.46 to 0.88 of the time; of 256@28: 0.80 to 0.92). Nor do tiles of
+// few pixels hide them, at 1 KB (AVX2: 3×3 256@28, dilation 4: 0.75; 5×5 256@14: 0.86).
+constexpr int kFewPixels = 6;
+
 bool pixels_collide(const Direct& d, std::ptrdiff_t pixels) {
   constexpr std::ptrdiff_t kWayFloats = 1024, kWays = 8;
   const Patches& p = d.patches;
@@ -63,7 +66,8 @@ bool pixels_collide(const Direct& d, std::ptrdiff_t pixels) {
   // No step leads beyond the row: strides may be any number.
   const std::ptrdiff_t distance = p.column_stride * std::min(window.column_step, p.width);
   const std::ptrdiff_t sets = kWayFloats / std::gcd(distance, kWayFloats);
-  const std::ptrdiff_t most = d.filters <= d.kernel->lanes ? 8 : 2;
+  const bool is_narrow = d.filters <= d.kernel->lanes;
+  const std::ptrdiff_t most = is_narrow ? 8 : d.tile.mr <= kFewPixels ? 4 : 2;
   return p.channel_stride == 1 && distance >= kLineFloats && sets <= most &&
          4 * window.rows * window.columns >= 5 * sets * kWays;
 }
