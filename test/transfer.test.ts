@@ -3,6 +3,7 @@
 import { afterEach, describe, expect, test } from 'vitest';
 import { Conv2d, conv2d, setLimits, setThreads, stats } from '../lib/index.js';
 import type { RunOptions, Tensor } from '../lib/types.js';
+import { inChild } from './child.js';
 import {
   add,
   addValues,
@@ -240,4 +241,13 @@ test('settings that change make no difference', async () => {
     const options = { add: add(), out: out(), transfer: true };
     expectSame((await layer.run(input(), options)).data);
   }
+});
+
+test('loading leaves the length of stack traces as it was, though it tries what cannot be transferred', () => {
+  const { stdout } = inChild(`
+    const before = Error.stackTraceLimit;
+    await import('gemmconv');
+    console.log(Error.stackTraceLimit === before);
+  `);
+  expect(stdout).toBe('true\n');
 });
