@@ -72,12 +72,27 @@ inline void gather_run(float* dst, const float* src, std::ptrdiff_t step, std::p
   for (std::ptrdiff_t i = 0; i < count; ++i) dst[i] = src[i * step];
 }
 
+// From so many neighbours on, which are cache lines of their own, asking for them ahead is repaid
+// where they come from memory (Zen 4, nhwc by direct-pixels: 1×1 64->2@256 0.95 -> 0.85 ms, 8
+// images 64->8@112 3.96 -> 2.83; in groups of 8 channels it cost 17 %, and packing 2 %).
+inline constexpr std::ptrdiff_t kAskedRows = 32, kRunsAhead = 16;
+
+inline void ask_for_runs(const float* src, std::ptrdiff_t src_stride, std::ptrdiff_t rows) {
+  constexpr std::ptrdiff_t kLine = 16;
+  for (std::ptrdiff_t i = 0; i < 4; ++i) {
+    for (std::ptrdiff_t c = 0; c < rows; c += kLine) __builtin_prefetch(src + i * src_stride + c);
+  }
+}
+
 // dst[c · dst_stride + i] = src[i · src_stride + c], c < rows and i < count: four by four, what is
-// left over one by one.
+// left over one by one. kAsks: where src may come from memory.
+template <bool kAsks = false>
 inline void transpose_runs(float* dst, std::ptrdiff_t dst_stride, const float* src,
                            std::ptrdiff_t src_stride, std::ptrdiff_t count, std::ptrdiff_t rows) {
   std::ptrdiff_t i = 0;
   for (; i + 4 <= count; i += 4) {
+    if (kAsks && rows >= kAskedRows)
+      ask_for_runs(src + (i + kRunsAhead) * src_stride, src_stride, rows);
     std::ptrdiff_t c = 0;
     for (; c + 4 <= rows; c += 4) {
       transpose_quads(src + i * src_stride + c, src_stride, dst + c * dst_stride + i, dst_stride);

@@ -82,7 +82,7 @@ void Strip::fill_line(std::ptrdiff_t ih, std::ptrdiff_t iw, float* line) const {
     zero_run(line + c * channel_stride_, range.begin);
     zero_run(line + c * channel_stride_ + range.end, count - range.end);
   }
-  transpose_runs(line + range.begin, channel_stride_, src, step, range.size(), channels_);
+  transpose_runs<true>(line + range.begin, channel_stride_, src, step, range.size(), channels_);
 }
 
 }  // namespace gemmconv

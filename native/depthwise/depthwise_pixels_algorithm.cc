@@ -28,6 +28,9 @@ constexpr double kTap = 1.15, kWideTap = 1.85;
 // The same where no row shares loads (found with 7×7, stride 2), and a vector of the copy.
 constexpr double kTapOfRow = 5.0;
 constexpr double kCopiedVector = 12.0;
+// A row of the first plane of an image, and of the last: one of its vectors would read beyond the
+// image, and is computed from a copy (1->8 3×3@28, 1->2 to 1->6 5×5@28, 1->4 5×5@64).
+constexpr double kOutsideRow = 35;
 // Pixels under one output, and steps between outputs, that are worth copying.
 constexpr double kReachMost = 1024;
 constexpr std::ptrdiff_t kStrideMost = 4;
@@ -79,9 +82,13 @@ class DepthwisePixelsAlgorithm final : public Algorithm {
     const double vectors = rows(p, form, tiles) * static_cast<double>(form.vectors);
     const double copied =
         static_cast<double>(p.out_height) * form.copied / static_cast<double>(d.kernel->lanes);
-    const double cycles = kPlane + runs * kRun + columns * (kColumn + taps * kWeightOfColumn) +
-                          vectors * vector_cycles(taps, form, d.kernel->lanes >= 16) +
-                          copied * kCopiedVector;
+    const double outside =
+        p.is_padded() && d.interleaved == 1
+            ? 2 * kOutsideRow * static_cast<double>(p.out_height) / static_cast<double>(p.channels)
+            : 0;
+    const double cycles =
+        kPlane + outside + runs * kRun + columns * (kColumn + taps * kWeightOfColumn) +
+        vectors * vector_cycles(taps, form, d.kernel->lanes >= 16) + copied * kCopiedVector;
     return cycles * units_a_cycle(d.kernel->lanes) * static_cast<double>(p.group_filters()) /
            static_cast<double>(d.interleaved);
   }
