@@ -28,19 +28,27 @@ void short_line(float* dst, const float* src, const StripLine& line) {
   }
 }
 
+// Of an alias template Clang 19 forgets the alignment.
 template <typename T, int N>
-using Unaligned __attribute__((vector_size(N * sizeof(T)), aligned(alignof(float)), may_alias)) = T;
+struct Unaligned {
+  typedef T Vector __attribute__((vector_size(N * sizeof(T)), aligned(alignof(float)), may_alias));
+};
+
+template <typename T, int N>
+using UnalignedVector = typename Unaligned<T, N>::Vector;
 
 // N neighbours, or every other: the low halves of pairs, or the high ones.
 template <int N>
 [[gnu::always_inline]] inline void copy_neighbours(float* dst, const float* src) {
-  *reinterpret_cast<Unaligned<float, N>*>(dst) = *reinterpret_cast<const Unaligned<float, N>*>(src);
+  *reinterpret_cast<UnalignedVector<float, N>*>(dst) =
+      *reinterpret_cast<const UnalignedVector<float, N>*>(src);
 }
 
 template <int N, int kShift>
 [[gnu::always_inline]] inline void copy_halves(float* dst, const float* pairs) {
-  const auto halves = *reinterpret_cast<const Unaligned<long long, N>*>(pairs) >> kShift;
-  *reinterpret_cast<Unaligned<int, N>*>(dst) = __builtin_convertvector(halves, Unaligned<int, N>);
+  const auto halves = *reinterpret_cast<const UnalignedVector<long long, N>*>(pairs) >> kShift;
+  *reinterpret_cast<UnalignedVector<int, N>*>(dst) =
+      __builtin_convertvector(halves, UnalignedVector<int, N>);
 }
 
 // dst[i] = src[i · kStep] by vectors of N floats, of which the last may overlap the one before; or
