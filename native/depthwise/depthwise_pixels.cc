@@ -18,10 +18,13 @@ namespace {
 constexpr std::ptrdiff_t kFloatsOfSquare = 8192;
 constexpr std::ptrdiff_t kFewestRowsOfSquare = 16, kMostRowsOfSquare = 64;
 // Columns of such a run go down too many rows for the hardware to read ahead in each. They ask for
-// what lies so many floats ahead in the row (Zen 4, 3×3 at 1080p, three channels: 5.5 ms without,
-// 3.0 with 32, 1.9 with 64, 1.7 with 96 and 128; into L1, whose sets the rows share, 4.0), or in
-// the next plane where a row is shorter (8 images of 144@56 1.60 -> 1.15 ms, one, in L3, 0.107 ->
-// 0.101).
+// what the next run needs, below or in the next plane (Zen 4, 3×3: 8 images of 144@56 1.60 -> 1.15
+// ms, 96@224 in L3 4.2 -> 1.2, with what is but 128 floats ahead in the row); of wide rows, under
+// which that is too far away, for what lies so many floats ahead (1080p, three channels: 5.5 ms
+// without, 3.0 with 32, 1.9 with 64, 1.7 with 96 and 128; into L1, whose sets the rows share, 4.0).
+// At 960 floats what is below is the better to ask for, 1.69 -> 1.20 ms, at 1280 to 3856 now this,
+// now that by a tenth, at 5760 and 8208 it is the worse.
+constexpr std::ptrdiff_t kFloatsOfWideRow = 1200;
 constexpr std::ptrdiff_t kFloatsAhead = 128;
 // Rows of outputs of any other window, of which a copy is made at once.
 constexpr std::ptrdiff_t kRowsOfCopy = 8;
@@ -43,9 +46,11 @@ class Shape {
     in_place = p.stride_w == 1 || by_two;
     const std::ptrdiff_t wide = p.width * d.interleaved;
     rows = rows_of_square(p.height / (p.stride_h * down.apart) + 1, wide * down.step);
-    const bool is_wide = wide >= kFloatsAhead;
-    ahead = is_wide ? kFloatsAhead : p.height * wide;
-    output_ahead = is_wide ? kFloatsAhead : d.destination.filter_stride;
+    const bool is_wide = wide >= kFloatsOfWideRow;
+    const std::ptrdiff_t below = rows * down.apart;
+    ahead = is_wide ? kFloatsAhead : std::min(below * p.stride_h, p.height) * wide;
+    output_ahead =
+        is_wide ? kFloatsAhead : std::min(below * lines.outputs(), d.destination.filter_stride);
     if (down.step == 1 && is_3x3) {
       of_copy = kernel.run3;
     } else if (down.step == 1 && is_5x5) {
