@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "depthwise/depthwise_lines.h"
+#include "depthwise/depthwise_planes.h"
 #include "depthwise/interleaving.h"
 #include "lines.h"
 #include "threads/slice.h"
@@ -42,9 +43,7 @@ class Shape {
     const DepthwisePixelsKernel& kernel = *d.kernel;
     const bool is_3x3 = p.kernel_h == 3 && p.kernel_w == 3;
     const bool is_5x5 = p.kernel_h == 5 && p.kernel_w == 5;
-    by_two = (is_3x3 || is_5x5) && d.interleaved == 1 && down.step == 2 && p.stride_w == 2 &&
-             p.dilation_w == 1;
-    in_place = p.stride_w == 1 || by_two;
+    in_place = p.stride_w == 1;
     const std::ptrdiff_t wide = p.width * d.interleaved;
     rows = rows_of_square(p.height / (p.stride_h * down.apart) + 1, wide * down.step,
                           is_5x5 ? kFewestRowsOf5x5 : kFewestRowsOf3x3);
@@ -54,17 +53,16 @@ class Shape {
     output_ahead =
         is_wide ? kFloatsAhead : std::min(below * lines.outputs(), d.destination.filter_stride);
     if (down.step == 1 && is_3x3) {
-      of_copy = kernel.run3;
+      kernels = kernel.run3;
     } else if (down.step == 1 && is_5x5) {
-      of_copy = kernel.run5;
+      kernels = kernel.run5;
     } else if (down.step == 1 && p.kernel_h >= kernel.rows) {
-      of_copy = kernel.several;
+      kernels = kernel.several;
       rows = kernel.rows;
     } else {
-      of_copy = kernel.single;
-      if (!by_two) rows = kRowsOfCopy;
+      kernels = kernel.single;
+      rows = kRowsOfCopy;
     }
-    of_image = !by_two ? of_copy : is_3x3 ? kernel.run3_by_two : kernel.run5_by_two;
     tap_floats = d.interleaved == 1 ? kernel.lanes : whole_lines(d.channels + kernel.lanes);
     const std::ptrdiff_t vectors = std::min(kVectorsOfRun, lines.count());
     const std::ptrdiff_t pixels = vectors * kernel.lanes / d.interleaved + 2;
@@ -99,9 +97,9 @@ class Shape {
 
   const DepthwiseLines lines;
   const Interleaving down;
-  bool by_two, in_place;
-  const DepthwisePixelsKernel::Run *of_image, *of_copy;  // [masked]
-  std::ptrdiff_t rows;                                   // of a run, at most
+  bool in_place;
+  const DepthwisePixelsKernel::Run* kernels;  // [masked]
+  std::ptrdiff_t rows;                        // of a run, at most
   std::ptrdiff_t ahead, output_ahead;
   std::ptrdiff_t tap_floats;          // of the weights of a tap
   std::ptrdiff_t phase_pixels, line;  // of the copy
@@ -226,15 +224,14 @@ class Planes {
       const bool is_outside = lines.is_outside(m);
       run.row_begin = is_outside ? 0 : inside_h.begin;
       run.row_end = is_outside ? 0 : inside_h.end;
-      const bool in_place = read_in_place(run, image_row, m);
-      if (!in_place) read_copy(run, image_row, begin);
-      compute(run, in_place ? shape_.of_image : shape_.of_copy);
+      if (!read_in_place(run, image_row, m)) read_copy(run, image_row, begin);
+      compute(run);
     }
   }
 
-  void compute(const DepthwisePixelsRun& run, const DepthwisePixelsKernel::Run* kernels) const {
-    const auto kernel = kernels[run.masks != nullptr];
-    if (kernels != d_.kernel->single) {
+  void compute(const DepthwisePixelsRun& run) const {
+    const auto kernel = shape_.kernels[run.masks != nullptr];
+    if (shape_.kernels != d_.kernel->single) {
       kernel(run);
       return;
     }
@@ -256,14 +253,13 @@ class Planes {
   bool read_in_place(DepthwisePixelsRun& run, const float* image_row, std::ptrdiff_t m) const {
     if (!shape_.in_place) return false;
     const Patches& p = d_.patches;
-    const std::ptrdiff_t first = shape_.lines.begin(m) * p.stride_w - p.pad_left * d_.interleaved;
+    const std::ptrdiff_t first = shape_.lines.begin(m) - p.pad_left * d_.interleaved;
     run.x = image_row + first;
     run.tap_row_stride = p.dilation_h * p.row_stride;
     run.columns = in_place_;
     const float* const low = run.x + run.row_begin * run.tap_row_stride;
     const float* const high = run.x + (run.row_end - 1) * run.tap_row_stride +
-                              in_place_[p.kernel_w - 1] +
-                              run.vectors * d_.kernel->lanes * p.stride_w;
+                              in_place_[p.kernel_w - 1] + run.vectors * d_.kernel->lanes;
     if (run.row_begin < run.row_end &&
         (low < p.image || high > p.image + d_.channels * p.height * p.width)) {
       return false;
@@ -321,16 +317,16 @@ class Planes {
 
 DepthwisePixelsForm depthwise_pixels_form(const DepthwisePixels& d) {
   const Shape shape(d);
-  const bool is_single = shape.of_image == d.kernel->single;
-  const bool is_square = !is_single && shape.of_image != d.kernel->several;
+  const bool is_single = shape.kernels == d.kernel->single;
+  const bool is_square = !is_single && shape.kernels != d.kernel->several;
   const double runs = static_cast<double>(shape.lines.count()) / kVectorsOfRun;
   const double copied = static_cast<double>(shape.copy_floats(d)) /
                         static_cast<double>(shape.rows) * std::max(runs, 1.0);
-  return {shape.lines.count(), is_single ? 1 : shape.rows, is_square, shape.by_two,
-          shape.in_place ? 0 : copied};
+  return {shape.lines.count(), is_single ? 1 : shape.rows, is_square, shape.in_place ? 0 : copied};
 }
 
 std::ptrdiff_t depthwise_pixels_scratch(const DepthwisePixels& d) {
+  if (can_compute_planes(d)) return depthwise_planes_scratch(d);
   const Shape shape(d);
   return shape.offsets_floats(d.patches) + shape.weights_floats(d.patches) + shape.masks_floats(d) +
          shape.copy_floats(d);
@@ -338,6 +334,10 @@ std::ptrdiff_t depthwise_pixels_scratch(const DepthwisePixels& d) {
 
 void depthwise_pixels(const DepthwisePixels& d, Range channels, Range rows,
                       float* scratch) noexcept {
+  if (can_compute_planes(d)) {
+    depthwise_planes(d, channels, rows, scratch);
+    return;
+  }
   Planes(d, scratch).compute(channels, rows);
 }
 

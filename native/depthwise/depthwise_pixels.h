@@ -16,6 +16,7 @@ namespace gemmconv {
 
 struct DepthwisePixels {
   const DepthwisePixelsKernel* kernel;
+  const DepthwisePlanesKernel* planes;
   const StripKernel* strip;
   std::ptrdiff_t interleaved;  // channels of a pixel that are neighbours: 1 in nchw, else all
   std::ptrdiff_t channels, multiplier;  // the multiplier is 1 where channels are interleaved
@@ -29,7 +30,6 @@ struct DepthwisePixelsForm {
   std::ptrdiff_t vectors;  // of a row
   std::ptrdiff_t rows;     // so many share what they load; 1 where none do
   bool is_square;          // 3×3 or 5×5, with kernels of their own
-  bool by_two;             // every other pixel is picked from what is loaded
   double copied;           // floats, for each row of outputs; 0 where the image is read in place
 };
 DepthwisePixelsForm depthwise_pixels_form(const DepthwisePixels& depthwise);

@@ -6,6 +6,7 @@
 #include "algorithm.h"
 #include "cost.h"
 #include "depthwise/depthwise_pixels.h"
+#include "depthwise/depthwise_planes.h"
 #include "filter.h"
 #include "views.h"
 
@@ -13,17 +14,14 @@ namespace gemmconv {
 namespace {
 
 // Cycles: a plane, a run of vectors along some rows; of a 3×3 or 5×5 window's run a column, for
-// which its weights are loaded, and a tap of a vector, loads included. To pick every other pixel of
-// a row takes shuffles, and three loads for every two. (Zen 4: fits 3×3 and 5×5 with strides 1 and
-// 2 at 7 to 112 pixels a side within 13 %; other windows, of which vectors of 16 lanes mostly cross
+// which its weights are loaded, and a tap of a vector, loads included. (Zen 4: fits 3×3 and 5×5 at
+// 7 to 112 pixels a side within 13 %; other windows, of which vectors of 16 lanes mostly cross
 // cache lines, 7×7 at 4 to 112, 10 to 15 % standard deviation.)
 constexpr double kPlane = 45;
 constexpr double kRun = 43;
 constexpr std::ptrdiff_t kRunsOfRow = 3;  // a border, what lies inside, a border
 constexpr double kColumn = 10, kWeightOfColumn = 3;
 constexpr double kSquareTap = 0.72, kWideSquareTap = 1.15;
-constexpr double kPick = 7.0, kWidePick = 9.5;
-constexpr double kTapByTwo = 0.9, kWideTapByTwo = 1.4;
 constexpr double kTap = 1.15, kWideTap = 1.85;
 // The same where no row shares loads (found with 7×7, stride 2), and a vector of the copy.
 constexpr double kTapOfRow = 5.0;
@@ -31,6 +29,15 @@ constexpr double kCopiedVector = 12.0;
 // A row of the first plane of an image, and of the last: one of its vectors would read beyond the
 // image, and is computed from a copy (1->8 3×3@28, 1->2 to 1->6 5×5@28, 1->4 5×5@64).
 constexpr double kOutsideRow = 35;
+// Of 3×3 and 5×5 planes that one call computes: vectors that go down a plane side by side, a tap of
+// a vector with steps of one and of two, and to pick every other pixel of a row. (Zen 4: fits both
+// with strides 1 and 2 at 4 to 112 pixels a side within 20 %.)
+struct PlaneCycles {
+  double column, tap, tap_by_two, pick;
+};
+constexpr PlaneCycles kWidePlane{21, 1.09, 1.24, 5.5};
+constexpr PlaneCycles kMiddlingPlane{13, 0.71, 0.95, 6.0};
+constexpr PlaneCycles kNarrowPlane{18, 0.86, 1.59, 0.0};
 // Pixels under one output, and steps between outputs, that are worth copying.
 constexpr double kReachMost = 1024;
 constexpr std::ptrdiff_t kStrideMost = 4;
@@ -72,6 +79,10 @@ class DepthwisePixelsAlgorithm final : public Algorithm {
   double cost(const Conv2dPlan& plan) const override {
     const Conv2dProblem& p = plan.problem;
     const DepthwisePixels d = shape_of(plan);
+    if (can_compute_planes(d)) {
+      return plane_cycles(d, p) * units_a_cycle(d.planes->lanes) *
+             static_cast<double>(p.group_filters());
+    }
     const DepthwisePixelsForm form = depthwise_pixels_form(d);
     const std::ptrdiff_t tiles = (p.out_height + form.rows - 1) / form.rows;
     const double runs =
@@ -130,10 +141,23 @@ class DepthwisePixelsAlgorithm final : public Algorithm {
   }
 
  private:
+  static double plane_cycles(const DepthwisePixels& d, const Conv2dProblem& p) {
+    const DepthwisePlanesForm form = depthwise_planes_form(d, p.out_height);
+    const PlaneCycles& cycles = form.lanes >= 16  ? kWidePlane
+                                : form.lanes >= 8 ? kMiddlingPlane
+                                                  : kNarrowPlane;
+    const auto taps = static_cast<double>(p.kernel_h * p.kernel_w);
+    const double vector =
+        p.stride_w == 1 ? taps * cycles.tap : taps * cycles.tap_by_two + cycles.pick;
+    const auto columns =
+        static_cast<double>((form.vectors + form.beside - 1) / form.beside * form.tiles);
+    // Where tiles meet, half a window's rows above and below are computed in vain.
+    const double rows = static_cast<double>(p.out_height) / static_cast<double>(form.tiles) +
+                        static_cast<double>((form.tiles > 1 ? p.kernel_h - 1 : 0) / p.stride_h);
+    return columns * (cycles.column + rows * static_cast<double>(form.beside) * vector) /
+           static_cast<double>(form.planes);
+  }
   static double vector_cycles(double taps, const DepthwisePixelsForm& form, bool is_wide) {
-    if (form.by_two) {
-      return is_wide ? kWidePick + taps * kWideTapByTwo : kPick + taps * kTapByTwo;
-    }
     if (form.is_square) return taps * (is_wide ? kWideSquareTap : kSquareTap);
     if (form.rows > 1) return taps * (is_wide ? kWideTap : kTap);
     return taps * kTapOfRow;
@@ -151,6 +175,7 @@ class DepthwisePixelsAlgorithm final : public Algorithm {
   static DepthwisePixels shape_of(const Conv2dPlan& plan) {
     const Conv2dProblem& p = plan.problem;
     return {plan.isa->kernels.depthwise_pixels,
+            plan.isa->kernels.depthwise_planes,
             plan.isa->kernels.strip,
             is_planar(p) ? 1 : p.channels,
             p.channels,

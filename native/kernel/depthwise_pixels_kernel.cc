@@ -74,53 +74,18 @@ template <int V>
 // loaded twice but where runs meet, and the processor overlaps the rows' chains (Zen 4: 9.4 cycles
 // a vector of nine multiply-adds, of one a cycle).
 
-// Lanes kFirst, kFirst + 2, kFirst + 4, … of two neighbouring vectors.
-template <int kFirst, int... I>
-[[gnu::always_inline]] inline Vec every_other(Vec a, Vec b, Indices<I...>) {
-  return __builtin_shufflevector(a, b, (kFirst + 2 * I)...);
-}
-
-// Tap kw of outputs two apart, made of that two to the left and of the vector that ends where the
-// windows do.
-template <int K, int KW, int... I>
-[[gnu::always_inline]] inline Vec next_but_one(Vec v, Vec end, Indices<I...>) {
-  return __builtin_shufflevector(v, end, (I + 1 < kLanes ? I + 1 : 2 * kLanes - 1 - K + KW)...);
-}
-
 // Keeps a load where it is. Left alone, GCC repeats it as an operand of each of up to three
 // multiply-adds.
 [[gnu::always_inline]] inline void keep_load() { asm volatile("" ::: "memory"); }
 
-// The taps from KW on.
-template <int K, int KW>
-[[gnu::always_inline]] inline void shift_by_two(Vec (&xv)[K], Vec end) {
-  if constexpr (KW < K) {
-    xv[KW] = next_but_one<K, KW>(xv[KW - 2], end, typename UpTo<kLanes>::Type{});
-    shift_by_two<K, KW + 1>(xv, end);
-  }
-}
-
-template <int K>
-[[gnu::always_inline]] inline void load_by_two(Vec (&xv)[K], const float* x) {
-  const Vec a = load(x);
-  const Vec b = load(x + kLanes);
-  const Vec end = load(x + kLanes + K - 1);
-  keep_load();
-  xv[0] = every_other<0>(a, b, typename UpTo<kLanes>::Type{});
-  xv[1] = every_other<1>(a, b, typename UpTo<kLanes>::Type{});
-  shift_by_two<K, 2>(xv, end);
-}
-
 // What a column takes along: the sums of the outputs whose windows hold the row at hand, the lowest
 // output's first. Where registers are few the compiler keeps weights in memory.
-template <int K, int Step, bool kMasked>
+template <int K, bool kMasked>
 struct Column {
-  static constexpr int kSums = (K + Step - 1) / Step;
-
   Vec w[K * K];
   IntVec mask[K];
   std::ptrdiff_t columns[K];
-  Vec sums[kSums];
+  Vec sums[K];
 
   [[gnu::always_inline]] Column(const DepthwisePixelsRun& t, std::ptrdiff_t m,
                                 std::ptrdiff_t phase) {
@@ -132,41 +97,33 @@ struct Column {
 #pragma GCC unroll 32
     for (int tap = 0; tap < K * K; ++tap) w[tap] = load(t.w + phase + tap * t.tap_stride);
     GEMMCONV_UNROLL
-    for (int q = 0; q < kSums; ++q) sums[q] = Vec{};
+    for (int q = 0; q < K; ++q) sums[q] = Vec{};
   }
 
   [[gnu::always_inline]] void load_taps(Vec (&xv)[K], const float* x) const {
-    if constexpr (Step == 2) {
-      load_by_two(xv, x);
-    } else {
-      GEMMCONV_UNROLL
-      for (int kw = 0; kw < K; ++kw) xv[kw] = load(x + columns[kw]);
-      keep_load();
-    }
+    GEMMCONV_UNROLL
+    for (int kw = 0; kw < K; ++kw) xv[kw] = load(x + columns[kw]);
+    keep_load();
     GEMMCONV_UNROLL
     for (int kw = 0; kw < K; ++kw) xv[kw] = masked<kMasked>(xv[kw], mask[kw]);
   }
 
-  // Row kFirst of the window of the lowest, kFirst + Step of that above it, and so on.
-  template <int kFirst>
+  // The first row of the window of the lowest, the second of that above it, and so on.
   [[gnu::always_inline]] void meet(const float* x) {
     Vec xv[K];
     load_taps(xv, x);
     GEMMCONV_UNROLL
     for (int kw = 0; kw < K; ++kw) {
       GEMMCONV_UNROLL
-      for (int q = 0; q < kSums; ++q) {
-        const int kh = kFirst + q * Step;
-        if (kh < K) sums[q] += xv[kw] * w[kh * K + kw];
-      }
+      for (int q = 0; q < K; ++q) sums[q] += xv[kw] * w[q * K + kw];
     }
   }
 
   // The uppermost is finished, and another begins.
   [[gnu::always_inline]] Vec next() {
-    const Vec sum = sums[kSums - 1];
+    const Vec sum = sums[K - 1];
     GEMMCONV_UNROLL
-    for (int q = kSums - 1; q > 0; --q) sums[q] = sums[q - 1];
+    for (int q = K - 1; q > 0; --q) sums[q] = sums[q - 1];
     sums[0] = Vec{};
     return sum;
   }
@@ -182,31 +139,23 @@ struct Column {
   return rows < t.rows ? rows : t.rows;
 }
 
-template <int K, int Step, bool kMasked>
+template <int K, bool kMasked>
 struct Descent {
-  Column<K, Step, kMasked> column;
+  Column<K, kMasked> column;
   const Finish finish;
   const float* x;
   float* c;
   const std::ptrdiff_t x_stride, c_stride, ahead, output_ahead;
-
-  // For what a vector takes of a row: with steps of two, up to two lines.
-  [[gnu::always_inline]] static void ask(const float* there) {
-    __builtin_prefetch(there, 0, 2);
-    if (Step * kLanes > 16) __builtin_prefetch(there + kLanes, 0, 2);
-  }
 
   // Steps of which all rows of the image exist and the outputs are stored as they are, in a loop
   // that branches nowhere else (3×3: 12.7 cycles a vector, with the other steps' 14.8).
   template <bool kClamps>
   [[gnu::always_inline]] void plain(std::ptrdiff_t steps) {
     for (; steps > 0; --steps) {
-      ask(x + ahead);
-      if constexpr (Step == 2) ask(x + x_stride + ahead);
+      __builtin_prefetch(x + ahead, 0, 2);
       __builtin_prefetch(c + output_ahead, 1, 2);
-      column.template meet<0>(x);
-      if constexpr (Step == 2) column.template meet<1>(x + x_stride);
-      x += Step * x_stride;
+      column.meet(x);
+      x += x_stride;
       Vec y = column.next() + finish.bias;
       if (kClamps) y = clamp(y, finish.min, finish.max);
       store(c, y);
@@ -215,23 +164,22 @@ struct Descent {
   }
 };
 
-template <int K, int Step, bool kMasked>
+template <int K, bool kMasked>
 [[gnu::always_inline]] inline void column(const DepthwisePixelsRun& t, std::ptrdiff_t m,
                                           std::ptrdiff_t phase) {
-  constexpr std::ptrdiff_t kBegin = Column<K, Step, kMasked>::kSums - 1;
-  Descent<K, Step, kMasked> d{Column<K, Step, kMasked>(t, m, phase),
-                              finish_of(t, phase),
-                              t.x + m * kLanes * Step,
-                              t.output->c + m * kLanes,
-                              t.tap_row_stride,
-                              t.output->row_stride,
-                              t.ahead,
-                              t.output_ahead};
+  constexpr std::ptrdiff_t kBegin = K - 1;
+  Descent<K, kMasked> d{Column<K, kMasked>(t, m, phase),
+                        finish_of(t, phase),
+                        t.x + m * kLanes,
+                        t.output->c + m * kLanes,
+                        t.tap_row_stride,
+                        t.output->row_stride,
+                        t.ahead,
+                        t.output_ahead};
   // An output is finished kBegin steps after it has begun.
   const std::ptrdiff_t begin = t.row_begin, end = t.row_end;
-  std::ptrdiff_t plain_begin = (begin + Step - 1) / Step;
-  if (plain_begin < kBegin) plain_begin = kBegin;
-  std::ptrdiff_t plain_end = end / Step;
+  const std::ptrdiff_t plain_begin = begin < kBegin ? kBegin : begin;
+  std::ptrdiff_t plain_end = end;
   const std::ptrdiff_t whole = d.finish.in_registers ? kBegin + whole_rows(t, d.c) : 0;
   if (whole < plain_end) plain_end = whole;
   const std::ptrdiff_t steps = kBegin + t.rows;
@@ -245,12 +193,8 @@ template <int K, int Step, bool kMasked>
       step = plain_end;
       if (step == steps) return;
     }
-    const std::ptrdiff_t i = step * Step;
-    if (i >= begin && i < end) d.column.template meet<0>(d.x);
-    if constexpr (Step == 2) {
-      if (i + 1 >= begin && i + 1 < end) d.column.template meet<1>(d.x + d.x_stride);
-    }
-    d.x += Step * d.x_stride;
+    if (step >= begin && step < end) d.column.meet(d.x);
+    d.x += d.x_stride;
     const Vec sum[1] = {d.column.next()};
     if (step < kBegin) continue;
     finish_row<1>(sum, d.finish, t, d.c);
@@ -258,11 +202,11 @@ template <int K, int Step, bool kMasked>
   }
 }
 
-template <bool kMasked, int K, int Step>
+template <bool kMasked, int K>
 void square(const DepthwisePixelsRun& t) {
   std::ptrdiff_t phase = t.phase;
   for (std::ptrdiff_t m = 0; m < t.vectors; ++m) {
-    column<K, Step, kMasked>(t, m, phase);
+    column<K, kMasked>(t, m, phase);
     phase += t.phase_step;
     if (phase >= t.period) phase -= t.period;
   }
@@ -365,10 +309,8 @@ extern const DepthwisePixelsKernel depthwise_pixels_kernel;
 constinit const DepthwisePixelsKernel depthwise_pixels_kernel = {
     kLanes,
     kRows,
-    {square<false, 3, 1>, square<true, 3, 1>},
-    {square<false, 3, 2>, square<true, 3, 2>},
-    {square<false, 5, 1>, square<true, 5, 1>},
-    {square<false, 5, 2>, square<true, 5, 2>},
+    {square<false, 3>, square<true, 3>},
+    {square<false, 5>, square<true, 5>},
     {run<1, kVectors, false>, run<1, kVectors, true>},
     {run<kRows, kVectors, false>, run<kRows, kVectors, true>},
     spread};

@@ -247,11 +247,43 @@ struct DepthwisePixelsKernel {
   using Run = void (*)(const DepthwisePixelsRun&);
   int lanes;
   int rows;  // most rows of a run of `several`
-  // [masked]: 3×3 and 5×5 windows, with steps of one or of two, where columns[] is not read; any
-  // window: one row with any step, several with steps of one.
-  Run run3[2], run3_by_two[2], run5[2], run5_by_two[2], single[2], several[2];
+  // [masked]: 3×3 and 5×5 windows, with steps of one; any window: one row with any step, several
+  // with steps of one.
+  Run run3[2], run5[2], single[2], several[2];
   // Vectors of one weight each.
   void (*spread)(const float* weights, std::ptrdiff_t count, float* vectors);
+};
+
+// The same rows of some neighbouring planes of a depthwise convolution of 3×3 or 5×5 windows, read
+// in place. Row i of the image under the first plane's outputs starts at x[i·row_stride]; of output
+// (r, p), tap (kh, kw) is in row r·step + kh, column p·step + kw.
+struct DepthwisePlanesRun {
+  const float* x;
+  std::ptrdiff_t row_stride, plane_stride;
+  std::ptrdiff_t planes, rows;        // of outputs
+  std::ptrdiff_t row_begin, row_end;  // what lies inside the image, and is under these rows
+  std::ptrdiff_t last;                // the first output of the last vectors of a row
+  const int* inside;                  // all ones for each column of a row inside, else zero
+  const float* w;                     // planes × taps
+  const float* bias;
+  float* c;  // whole vectors are written, beyond the last row, too
+  std::ptrdiff_t output_row_stride, output_plane_stride;
+  float min, max;
+  // Of a kernel that computes two planes at once, how far on in images, filters and outputs the
+  // other is.
+  std::ptrdiff_t other, other_filter, other_output;
+  std::ptrdiff_t ahead, output_ahead;  // what to ask for of the image and of outputs
+};
+
+struct DepthwisePlanesKernel {
+  using Run = void (*)(const DepthwisePlanesRun&);
+  int lanes;
+  int vectors;  // most that are computed side by side
+  // [3×3 or 5×5]: steps of one; steps of two, [vectors side by side - 1]; steps of one, of planes
+  // half a vector wide at most two at once. Null where there is none.
+  Run by_one[2], by_two[2][2], pair[2];
+  // So many sums with bias, destroyed, to neighbouring outputs.
+  void (*finish)(float* sums, std::ptrdiff_t count, const Output& output);
 };
 
 // Filters that have depthwise kernels of their own: up to so wide, and windows of which the next is
@@ -297,6 +329,7 @@ struct Kernels {
   const DirectPixelsKernel* direct_pixels;
   const StripKernel* strip;
   const DepthwisePixelsKernel* depthwise_pixels;
+  const DepthwisePlanesKernel* depthwise_planes;
   const DepthwiseChannelsKernel* depthwise_channels;
   const ChannelVectorsKernel* channel_vectors;
   const WinogradKernel* winograd;

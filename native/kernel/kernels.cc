@@ -18,6 +18,7 @@ extern const DirectKernel direct_kernel;
 extern const DirectPixelsKernel direct_pixels_kernel;
 extern const StripKernel strip_kernel;
 extern const DepthwisePixelsKernel depthwise_pixels_kernel;
+extern const DepthwisePlanesKernel depthwise_planes_kernel;
 extern const DepthwiseChannelsKernel depthwise_channels_kernel;
 extern const ChannelVectorsKernel channel_vectors_kernel;
 extern const WinogradKernel winograd_kernel;
@@ -29,6 +30,7 @@ constinit const Kernels kernels = {kFuses,
                                    &direct_pixels_kernel,
                                    &strip_kernel,
                                    &depthwise_pixels_kernel,
+                                   &depthwise_planes_kernel,
                                    &depthwise_channels_kernel,
                                    &channel_vectors_kernel,
                                    &winograd_kernel};
