@@ -21,6 +21,14 @@ struct Destination {
   const float* bias;  // one value a filter, zeros up to a whole vector
   Epilogue epilogue;
 
+  // Has a tile of this destination start at (filter, pixel) instead.
+  void move(Output& tile, std::ptrdiff_t filter, std::ptrdiff_t pixel) const {
+    const std::ptrdiff_t offset = filter * filter_stride + pixel * pixel_stride;
+    tile.c = c + offset;
+    if (add != nullptr) tile.add = add + offset;
+    tile.bias = bias + filter;
+  }
+
   // The tile whose first element is (filter, pixel).
   Output tile(Lanes lanes, std::ptrdiff_t filter, std::ptrdiff_t pixel) const {
     const std::ptrdiff_t offset = filter * filter_stride + pixel * pixel_stride;

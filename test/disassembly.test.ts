@@ -88,6 +88,8 @@ interface Tile {
 
 interface Loop {
   readonly code: readonly Instruction[];
+  /** Without what the compiler moved out of its way, since it runs once in many steps. */
+  readonly straight: readonly Instruction[];
   readonly share: number;
 }
 
@@ -154,6 +156,17 @@ function tilesOf(templates: readonly Template[]): Tile[] {
   return [...largest.values()].flat();
 }
 
+function longestStretch(loop: ReadonlySet<number>): number[] {
+  let longest: number[] = [];
+  let current: number[] = [];
+  for (const index of [...loop].sort((a, b) => a - b)) {
+    if (index - 1 !== current.at(-1)) current = [];
+    current.push(index);
+    if (current.length > longest.length) longest = current;
+  }
+  return longest;
+}
+
 /** The innermost loops that compute at least one step of the whole tile. */
 function hotLoops(tile: Tile, isa: string): Loop[] {
   const step = tile.rows * tile.vectors * (isa === 'baseline' && !isArm ? 2 : 1);
@@ -162,7 +175,8 @@ function hotLoops(tile: Tile, isa: string): Loop[] {
     .filter((loop) => !loops.some((other) => other.size < loop.size && isWithin(other, loop)))
     .map((loop) => {
       const code = tile.code.filter((_, index) => loop.has(index));
-      return { code, share: code.filter(isArithmetic).length / code.length };
+      const straight = longestStretch(loop).map((index) => tile.code[index] as Instruction);
+      return { code, straight, share: straight.filter(isArithmetic).length / straight.length };
     })
     .filter(({ code }) => code.filter(isArithmetic).length >= step);
 }
@@ -226,12 +240,12 @@ describe.skipIf(!canRead)('inner loops', () => {
           expected.vectors[key] ?? 0,
         );
       }
-      const traffic = best.code.filter((one) => usesStack(one, frame));
+      const traffic = best.straight.filter((one) => usesStack(one, frame));
       const allowed = expected.addresses[key] ?? 0;
       expect(traffic.length, `${tile.name}: ${listing(traffic)}`).toBeLessThanOrEqual(allowed);
       const isCut = tile.name.includes('CutRow');
       const least = isCut ? expected.cutRowShare : (expected.share[kernel] ?? 0);
-      expect(best.share, `${tile.name}\n${listing(best.code)}`).toBeGreaterThan(least);
+      expect(best.share, `${tile.name}\n${listing(best.straight)}`).toBeGreaterThan(least);
     }
   });
 

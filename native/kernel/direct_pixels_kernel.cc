@@ -101,10 +101,23 @@ void tile(const DirectPixelsTile& t) {
     for (int v = 0; v < V; ++v) acc[r][v] = Vec{};
   }
   const float* w = t.w;
-  const std::ptrdiff_t ahead = t.ahead;
+  // Asked for little by little: a line that comes from DRAM holds one of the core's two dozen miss
+  // buffers for as long as twenty steps take, and while all are held, pixels that L2 has wait, too.
+  std::ptrdiff_t ask = t.ask_first;
+  const float* c = t.output->c;
+  int rows_to_ask = t.asks_for_outputs ? R : 0;
   for (std::ptrdiff_t k = 0; k < t.k; ++k) {
     const float* x = t.x + t.taps[k];
-    if (ahead != 0) __builtin_prefetch(x + ahead);
+    if (k == ask) [[unlikely]] {
+      ask += t.ask_every;
+      __builtin_prefetch(x + t.ahead);
+      if (rows_to_ask > 0) {
+        GEMMCONV_UNROLL
+        for (int v = 0; v < V; ++v) __builtin_prefetch(c + v * kLanes, 1);
+        c += t.output->row_stride;
+        --rows_to_ask;
+      }
+    }
     Vec xv[V];
     GEMMCONV_UNROLL
     for (int v = 0; v < V; ++v) xv[v] = load(x + v * kLanes);

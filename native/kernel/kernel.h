@@ -120,8 +120,11 @@ inline constexpr int kMaxPixelVectors = 8;
 struct DirectPixelsTile {
   const float* x;
   const std::ptrdiff_t* taps;
-  std::ptrdiff_t ahead;  // what to ask for of each step, from its first pixel
-  const float* w;        // k × rows
+  // From step ask_first on, once in ask_every steps, the tile asks for what is `ahead` of the
+  // step's pixels, and for a row of its outputs, if asks_for_outputs.
+  std::ptrdiff_t ahead, ask_first, ask_every;
+  bool asks_for_outputs;
+  const float* w;  // k × rows
   std::ptrdiff_t k;
   // The outputs, neighbours in memory, lie on runs of lanes: first_run of them, then again and
   // again, after `gap` lanes that are none (the ends of a padded copy's rows), `run`.
