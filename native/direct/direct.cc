@@ -40,64 +40,89 @@ void set_row_of_taps(DirectTile& tile, const Patches& p, std::ptrdiff_t iw, std:
   }
 }
 
-// A quarter of L1: so few weights stay there, and their taps may ask for the next tile's outputs
-// instead, if these are vectors (3×3 3->64@224 nhwc, whose outputs come from L3 or beyond:
-// 2.14 -> 1.77 ms). With 14 KB of weights the outputs push them out (1×1 24->144@56 nhwc: 3 %
-// slower). Zen 4.
-constexpr std::ptrdiff_t kFewWeights = 2048;
+// Taps of sums up to so short ask for the outputs to be written next, if these are vectors, instead
+// of weights, of which there are few. 3×3 3->64@224 nhwc, whose outputs come from L3 or
+// beyond: 2.14
+// -> 1.77 ms; 1×10 stride 5 1->512@16000 0.411 -> 0.400, 1×1 64->256@56 0.933 -> 0.927 (Zen 4).
+constexpr std::ptrdiff_t kShortSum = 64;
 
-// All panels of a block of filters at one tile of pixels, for a block of channels.
-void tile_of_panels(const Direct& d, const Panels& panels, Range block, const Tile& at,
-                    Range channels, const Source& source, const Scratch& scratch) {
+// What the tiles of a block have in common, and, while one is computed, it. Written once: what is
+// done between two tiles of short sums is not hidden by their multiply-adds.
+struct Work {
+  DirectTile tile;
+  Output output;
+  bool asks_for_outputs;
+};
+
+Work common_to_tiles(const Direct& d, Range channels) {
   const Patches& p = d.patches;
-  const std::ptrdiff_t taps = p.kernel_h * p.kernel_w;
   const bool copies = d.blocks.copies;
-  const Range kh = inside(at.ih, p.dilation_h, p.height, p.kernel_h);
-  DirectTile tile{};
-  tile.x = source.x;
+  const bool planes = p.column_stride == 1;
+  const bool asks_for_outputs =
+      d.destination.filter_stride == 1 && p.kernel_h * p.kernel_w * d.channels <= kShortSum;
+  Work work{{}, d.destination.tile(Lanes::channels, 0, 0), asks_for_outputs};
+  DirectTile& tile = work.tile;
   tile.channels = channels.size();
   tile.kernel_h = p.kernel_h;
   tile.kernel_w = p.kernel_w;
   tile.channel_stride = copies ? 1 : p.channel_stride;
+  tile.ahead_step = planes || copies ? 0 : 16 - p.channel_stride;
+  tile.first = channels.begin == 0;
+  tile.last = channels.end == d.channels;
+  return work;
+}
+
+// What belongs to one tile of pixels.
+void set_pixels(DirectTile& tile, const Direct& d, const Tile& at, const Source& source,
+                unsigned* marks) {
+  const Patches& p = d.patches;
+  const Range kh = inside(at.ih, p.dilation_h, p.height, p.kernel_h);
+  tile.x = source.x;
   tile.tap_row_stride = source.row_stride;
   tile.tap_column_stride = source.column_stride;
   tile.pixel_stride = source.pixel_stride;
   tile.kh_begin = kh.begin;
   tile.kh_end = kh.end;
-  set_row_of_taps(tile, p, at.iw, at.segment.width, scratch.marks);
+  set_row_of_taps(tile, p, at.iw, at.segment.width, marks);
   // nchw: the next channel. nhwc: the next tile, a line for each channel, which is as many as it
   // has at least while tiles have up to 16 pixels.
   const bool planes = p.column_stride == 1;
-  tile.ahead = copies   ? 0
-               : planes ? p.channel_stride
-                        : at.segment.width * p.stride_w * p.column_stride;
-  tile.ahead_step = planes || copies ? 0 : 16 - p.channel_stride;
-  tile.first = channels.begin == 0;
-  tile.last = channels.end == d.channels;
-  if (taps == 1 && kh.size() == 1 && tile.row == TapRow::any) {
+  tile.ahead = d.blocks.copies ? 0
+               : planes        ? p.channel_stride
+                               : at.segment.width * p.stride_w * p.column_stride;
+  if (p.kernel_h * p.kernel_w == 1 && kh.size() == 1 && tile.row == TapRow::any) {
     tile.row = TapRow::one;
     if (planes) tile.ahead *= 16;
   }
-  const bool asks_for_outputs =
-      d.destination.filter_stride == 1 && taps * d.channels * d.filters <= kFewWeights;
-  float* partial = scratch.partial;
+}
+
+// All panels of a block of filters at one tile of pixels, for a block of channels.
+void tile_of_panels(const Direct& d, const Panels& panels, Range block, const Tile& at,
+                    std::ptrdiff_t channel, Work& work, float* partial) {
+  const std::ptrdiff_t taps = d.patches.kernel_h * d.patches.kernel_w;
+  DirectTile& tile = work.tile;
+  tile.output = &work.output;
+  const std::ptrdiff_t before_last = panels[block.end - 1].begin - panels[block.begin].begin;
   for (std::ptrdiff_t i = block.begin; i < block.end; ++i) {
     const Panel panel = panels[i];
-    const Output output =
-        d.destination.tile(Lanes::channels, panel.begin, at.oh * p.out_width + at.segment.begin);
-    tile.w = d.filter_packed + (panel.begin * d.channels + channels.begin * panel.width) * taps;
+    d.destination.move(work.output, panel.begin, at.oh * d.patches.out_width + at.segment.begin);
+    tile.w = d.filter_packed + (panel.begin * d.channels + channel * panel.width) * taps;
     tile.partial = partial;
     tile.valid_lanes = static_cast<int>(panel.valid);
-    tile.output = &output;
-    if (asks_for_outputs) {
-      tile.ask = output.c + at.segment.width * output.row_stride;
-      tile.ask_step = output.row_stride;
+    if (work.asks_for_outputs) {
+      const std::ptrdiff_t row_stride = work.output.row_stride;
+      const bool is_last = i + 1 == block.end;
+      tile.ask =
+          work.output.c + (is_last ? at.segment.width * row_stride - before_last : panel.width);
+      tile.ask_step = row_stride;
     } else {
       tile.ask = tile.w + d.kernel->taps_ahead * panels.max_width();
       tile.ask_step = panel.width;
     }
     const auto& shapes = d.kernel->tile[static_cast<int>(tile.row)];
-    shapes[at.segment.width - 1][panel.width / d.kernel->lanes - 1](tile);
+    const std::ptrdiff_t vectors =
+        panel.width == panels.max_width() ? d.tile.vectors : panel.width / d.kernel->lanes;
+    shapes[at.segment.width - 1][vectors - 1](tile);
     partial += at.segment.width * panel.width;
   }
 }
@@ -112,16 +137,17 @@ bool block_of_tiles(const Direct& d, const Panels& panels, Range block, Range ti
   std::ptrdiff_t pc = 0;
   do {  // a sum over no channels still has its bias
     const Range channels{pc, std::min(pc + d.blocks.channels, d.channels)};
-    Scratch here = scratch;
+    Work work = common_to_tiles(d, channels);
+    float* partial = scratch.partial;
     CopiedWindow window(d, channels, (tiles.end - 1) / segments.count() + 1, scratch.window);
     std::ptrdiff_t oh = tiles.begin / segments.count(), i = tiles.begin % segments.count();
     for (std::ptrdiff_t t = tiles.begin; t < tiles.end; ++t) {
-      const Panel segment = segments[i];
-      const Tile tile{oh, segment, oh * p.stride_h - p.pad_top,
-                      segment.begin * p.stride_w - p.pad_left};
+      const Tile tile{oh, segments[i], oh * p.stride_h - p.pad_top,
+                      segments[i].begin * p.stride_w - p.pad_left};
       const Source source = d.blocks.copies ? window.source(tile) : in_place(d, tile, channels);
-      tile_of_panels(d, panels, block, tile, channels, source, here);
-      here.partial += segment.width * (block.size() * panels.max_width());
+      set_pixels(work.tile, d, tile, source, scratch.marks);
+      tile_of_panels(d, panels, block, tile, channels.begin, work, partial);
+      partial += tile.segment.width * (block.size() * panels.max_width());
       if (++i == segments.count()) i = 0, ++oh;
       if (!end_slice()) return false;
     }
