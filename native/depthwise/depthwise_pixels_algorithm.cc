@@ -29,15 +29,16 @@ constexpr double kCopiedVector = 12.0;
 // A row of the first plane of an image, and of the last: one of its vectors would read beyond the
 // image, and is computed from a copy (1->8 3×3@28, 1->2 to 1->6 5×5@28, 1->4 5×5@64).
 constexpr double kOutsideRow = 35;
-// Of 3×3 and 5×5 planes that one call computes: vectors that go down a plane side by side, a tap of
-// a vector with steps of one and of two, and to pick every other pixel of a row. (Zen 4: fits both
-// with strides 1 and 2 at 4 to 112 pixels a side within 20 %.)
+// Of 3×3 and 5×5 planes that one call computes: vectors that go down a plane side by side, a weight
+// of a plane each time, a tap of a vector with steps of one and of two, and to pick every other
+// pixel of a row. (Zen 4: fits both with strides 1 and 2 at 4 to 112 pixels a side within 15 %.)
+constexpr double kPlaneColumn = 7, kPlaneWeight = 1;
 struct PlaneCycles {
-  double column, tap, tap_by_two, pick;
+  double tap, tap_by_two, pick;
 };
-constexpr PlaneCycles kWidePlane{21, 1.09, 1.24, 5.5};
-constexpr PlaneCycles kMiddlingPlane{13, 0.71, 0.95, 6.0};
-constexpr PlaneCycles kNarrowPlane{18, 0.86, 1.59, 0.0};
+constexpr PlaneCycles kWidePlane{1.07, 1.13, 7.1};
+constexpr PlaneCycles kMiddlingPlane{0.70, 0.86, 7.1};
+constexpr PlaneCycles kNarrowPlane{0.83, 1.47, 1.1};
 // Pixels under one output, and steps between outputs, that are worth copying.
 constexpr double kReachMost = 1024;
 constexpr std::ptrdiff_t kStrideMost = 4;
@@ -154,8 +155,8 @@ class DepthwisePixelsAlgorithm final : public Algorithm {
     // Where tiles meet, half a window's rows above and below are computed in vain.
     const double rows = static_cast<double>(p.out_height) / static_cast<double>(form.tiles) +
                         static_cast<double>((form.tiles > 1 ? p.kernel_h - 1 : 0) / p.stride_h);
-    return columns * (cycles.column + rows * static_cast<double>(form.beside) * vector) /
-           static_cast<double>(form.planes);
+    const double down = kPlaneColumn + rows * static_cast<double>(form.beside) * vector;
+    return columns * (taps * kPlaneWeight + down / static_cast<double>(form.planes));
   }
   static double vector_cycles(double taps, const DepthwisePixelsForm& form, bool is_wide) {
     if (form.is_square) return taps * (is_wide ? kWideSquareTap : kSquareTap);
