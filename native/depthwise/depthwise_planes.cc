@@ -41,6 +41,7 @@ class Shape {
     beside = are_beside ? 2 : 1;
     single = step == 1 ? kernel.by_one[side] : kernel.by_two[side][beside - 1];
     if (step == 1 && p.out_width <= lanes / 2) pair = kernel.pair[side];
+    if (step == 2 && side == 0 && p.out_width < lanes / 2) pair = kernel.pair_by_two;
     last = std::max(p.out_width - beside * lanes, std::ptrdiff_t{0});
     row_floats = last * step + beside * lanes * step + p.kernel_w - step;
     written = last + beside * lanes;

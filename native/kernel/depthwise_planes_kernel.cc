@@ -122,6 +122,25 @@ struct Line<K, 2, V, 1> {
   }
 };
 
+// A row of each of two planes, of which every other lane makes half a vector. What the last lane of
+// either half should be is in neither: it is no output's.
+template <>
+struct Line<3, 2, 1, 2> {
+  static constexpr int kLoads = 2;
+  static constexpr typename UpTo<kLanes>::Type kAll{};
+
+  template <int kIndex>
+  [[gnu::always_inline]] static Vec load_one(const float* x, std::ptrdiff_t other) {
+    return load(x + kIndex * other);
+  }
+
+  [[gnu::always_inline]] static void taps(Vec (&xv)[3][1], const Vec (&line)[kLoads]) {
+    xv[0][0] = every_other<0>(line[0], line[1], kAll);
+    xv[1][0] = every_other<1>(line[0], line[1], kAll);
+    xv[2][0] = next_lanes<0>(xv[0][0], xv[0][0], kAll);
+  }
+};
+
 // K×K windows that move on by Step: what is taken along downwards. V vectors are side by side, or
 // one has halves of two planes (P = 2). Where registers are few the compiler keeps weights in
 // memory.
@@ -326,8 +345,8 @@ void finish_plane(float* sums, std::ptrdiff_t count, const Output& output) {
 }
 
 constexpr DepthwisePlanesKernel make() {
-  DepthwisePlanesKernel kernel{kLanes, kVectors, {planes<3, 1, 1, 1>, planes<5, 1, 1, 1>},
-                               {},     {},       finish_plane};
+  DepthwisePlanesKernel kernel{
+      kLanes, kVectors, {planes<3, 1, 1, 1>, planes<5, 1, 1, 1>}, {}, {}, nullptr, finish_plane};
   kernel.by_two[0][0] = planes<3, 2, 1, 1>;
   kernel.by_two[1][0] = planes<5, 2, 1, 1>;
   if constexpr (kVectors > 1) {
@@ -337,6 +356,7 @@ constexpr DepthwisePlanesKernel make() {
   if constexpr (kLanes >= 16) {
     kernel.pair[0] = planes<3, 1, 1, 2>;
     kernel.pair[1] = planes<5, 1, 1, 2>;
+    kernel.pair_by_two = planes<3, 2, 1, 2>;
   }
   return kernel;
 }
