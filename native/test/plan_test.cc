@@ -97,6 +97,14 @@ void choice_tests(Suite& suite) {
             plan_of(with(square(1, 1, 28, 1, 3), AlgorithmName::winograd)).estimated_cycles();
         suite.check(forced > 0 && std::isfinite(forced), "winograd by name");
       });
+  suite.test("small depthwise layers are depthwise's, for others leave out more of theirs", [&] {
+    Conv2dProblem p = square(1, 8, 7, 32, 3);
+    p.groups = 8;
+    for (int i = 0; i < isa_count(); ++i) {
+      const Isa& isa = isa_at(i);
+      suite.check(make_plan(p, isa, 1)->algorithm->name() == AlgorithmName::depthwise, isa.name);
+    }
+  });
   suite.test("a depthwise layer's estimate is of all its groups", [&] {
     Conv2dProblem p = square(1, 64, 28, 64, 3);
     p.groups = 64;
