@@ -1,12 +1,15 @@
 import type { Outcome } from '../binding.js';
 import { binding } from './binding.js';
 import { DONE, errorOf } from './outcomes.js';
+import { type Abortable, listen, stopListening } from './signals.js';
 import { uninitialised } from './tensor.js';
 import { isGiven, NOTHING, takeAway } from './transfer.js';
 import type { Tensor } from './types.js';
 
 /** A call that has been handed to the native side. */
 interface Call {
+  /** Set when the native side is through with it, before it is told. */
+  isOver: boolean;
   /** Told once, when the native side is through with it. */
   finished(outcome: Outcome): void;
 }
@@ -40,6 +43,8 @@ const finished = new Int32Array(2 * MOST_A_TURN);
 function settleFinished(): void {
   const count = binding.takeFinished(finished);
   if (count > 0) nextTurn(settleFinished);
+  // All of them before any: to settle one may run a signal's code, which may abort another.
+  for (let i = 0; i < count; i++) (calls[finished[2 * i] as number] as Call).isOver = true;
   for (let i = 0; i < count; i++) {
     const ticket = finished[2 * i] as number;
     const call = calls[ticket] as Call;
@@ -66,7 +71,7 @@ export function startPacking(
   packed: ArrayBuffer,
   finished: (outcome: Outcome) => void,
 ): number {
-  const call = { finished, keep: [plan, filter, bias, packed] };
+  const call = { isOver: false, finished, keep: [plan, filter, bias, packed] };
   const ticket = newTicket(call);
   const outcome = binding.packAsync(plan, filter, bias, packed, ticket);
   if (outcome === DONE) return ticket;
@@ -77,7 +82,7 @@ export function startPacking(
 /** A promise around a task without work: what `run` costs besides its work. For the bench. */
 export function doNothing(): Promise<void> {
   return new Promise((resolve) => {
-    binding.doNothing(newTicket({ finished: () => resolve() }));
+    binding.doNothing(newTicket({ isOver: false, finished: () => resolve() }));
   });
 }
 
@@ -91,7 +96,8 @@ export interface RunTensors {
 }
 
 /** One `run`: from start to the settling of its promise. */
-export class RunCall implements Call {
+export class RunCall implements Call, Abortable {
+  isOver = false;
   readonly #work: Work;
   /** Those given away have been replaced by our own. */
   #tensors: RunTensors;
@@ -163,9 +169,9 @@ export class RunCall implements Call {
     const signal = this.#signal;
     if (signal !== null) {
       try {
-        signal.addEventListener('abort', this.#onAbort);
+        listen(signal, this);
         // Its own code may have aborted it before we listened.
-        if (signal.aborted) this.#onAbort();
+        if (signal.aborted) this.abort();
       } catch (error) {
         this.#abandon(error);
       }
@@ -175,17 +181,17 @@ export class RunCall implements Call {
 
   // A signal may be of the caller's own making: it may throw, keep its listeners, tell them twice.
 
-  readonly #onAbort = () => {
+  abort(): void {
     if (this.#isSettled) return;
     try {
       this.#abandon(this.#signal?.reason);
     } catch (error) {
       this.#abandon(error);
     }
-  };
+  }
 
   #abandon(reason: unknown): void {
-    if (this.#isSettled) return;
+    if (this.#isSettled || this.isOver) return;
     this.#isSettled = true;
     this.#stopListening();
     const isGone = binding.cancel(this.#ticket);
@@ -197,7 +203,7 @@ export class RunCall implements Call {
 
   #stopListening(): void {
     try {
-      this.#signal?.removeEventListener('abort', this.#onAbort);
+      if (this.#signal !== null) stopListening(this.#signal, this);
     } catch {
       // It is going to find the call settled.
     }

@@ -49,7 +49,11 @@ describe('lib: who may import whom', () => {
     validate: ['errors', 'geometry', 'options', 'problem', 'tensor', 'transfer', 'types'],
     settings: ['binding', 'errors', 'options', 'types'],
     outcomes: ['../binding.js', 'errors'],
-    calls: ['../binding.js', 'binding', 'outcomes', 'tensor', 'transfer', 'types'],
+    signals: [],
+    calls: [
+      ...['../binding.js', 'binding', 'outcomes', 'signals', 'tensor', 'transfer'],
+      ...['types'],
+    ],
     plans: [
       ...['../binding.js', 'binding', 'calls', 'errors', 'geometry'],
       ...['problem', 'tensor', 'validate'],

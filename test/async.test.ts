@@ -1,6 +1,7 @@
 import { getEventListeners } from 'node:events';
 import { describe, expect, test } from 'vitest';
-import { Conv2d } from '../lib/index.js';
+import { binding } from '../lib/binding.js';
+import { Conv2d, setLimits, stats } from '../lib/index.js';
 import type { Tensor } from '../lib/types.js';
 import { inChild, isNode } from './child.js';
 import { detach, expectRejection, ones, wrong } from './wrong.js';
@@ -206,6 +207,27 @@ describe('signal', () => {
       if (one.status === 'fulfilled') expect(sameBits(one.value.data, expected)).toBe(true);
     }
   });
+
+  test('one for many calls has one listener, until the last has ended', async () => {
+    const warnings: Error[] = [];
+    const warn = (warning: Error) => warnings.push(warning);
+    process.on('warning', warn);
+    const controller = new AbortController();
+    const { signal } = controller;
+    const calls = () => Array.from({ length: 20 }, () => busy.run(image, { signal }));
+    const first = calls();
+    expect(listeners(signal)).toBe(1);
+    for (const { data } of await Promise.all(first)) expect(sameBits(data, expected)).toBe(true);
+    expect(listeners(signal)).toBe(0);
+
+    const second = calls();
+    controller.abort();
+    for (const one of await Promise.allSettled(second)) expect(one.status).toBe('rejected');
+    expect(listeners(signal)).toBe(0);
+    await new Promise((resolve) => setImmediate(resolve)); // warnings come late
+    process.off('warning', warn);
+    expect(warnings).toEqual([]);
+  });
 });
 
 describe('a process with work in flight', () => {
@@ -263,4 +285,71 @@ describe('a process with work in flight', () => {
     expect(stdout).toBe('8\n');
     expect(status).toBe(0);
   });
+});
+
+describe('a turn of the event loop', () => {
+  /** Starts calls, lets them finish, and counts how many settle in each turn. */
+  async function settledInTurns(calls: number, values: number): Promise<number[]> {
+    const layer = new Conv2d({ data: Float32Array.of(1), shape: [1, 1, 1, 1] });
+    const input = { data: new Float32Array(values), shape: [1, 1, 1, values] };
+    await layer.run(input);
+    let settled = 0;
+    const turns: number[] = [];
+    const started = Array.from({ length: calls }, () => layer.run(input).then(() => settled++));
+    const end = performance.now() + 100;
+    while (performance.now() < end);
+    for (let before = 0; before < calls; before = settled) {
+      await new Promise((resolve) => setImmediate(resolve));
+      turns.push(settled - before);
+    }
+    await Promise.all(started);
+    return turns;
+  }
+
+  test('settles some of many small calls', async () => {
+    const turns = await settledInTurns(1000, 1);
+    expect(Math.max(...turns)).toBeLessThanOrEqual(128);
+  });
+
+  test('settles a few of those that copied much', async () => {
+    const turns = await settledInTurns(32, 65535);
+    expect(Math.max(...turns)).toBeLessThanOrEqual(8);
+  });
+});
+
+test('tickets are used again, however their calls end', async () => {
+  let highest = 0;
+  const { runAsync, admit } = binding;
+  binding.runAsync = (...given) => {
+    highest = Math.max(highest, given[5]);
+    return runAsync(...given);
+  };
+  binding.admit = (...given) => {
+    highest = Math.max(highest, given[5]);
+    return admit(...given);
+  };
+  const layer = new Conv2d({ data: Float32Array.of(1), shape: [1, 1, 1, 1] });
+  const input = { data: new Float32Array(8), shape: [1, 1, 1, 8] };
+  const pooled = Buffer.allocUnsafe(4 * 8 + 4);
+  const start = Math.ceil(pooled.byteOffset / 4) * 4;
+  const untakable = { data: new Float32Array(pooled.buffer, start, 8), shape: [1, 1, 1, 8] };
+  const { maxPending } = stats();
+  const turn = async () => {
+    await layer.run(input);
+    await layer.run(input, { out: new Float32Array(8) });
+    await expectRejection(layer.run(untakable, { transfer: true }), 'VALUE', 'input.data');
+    const controller = new AbortController();
+    const aborted = layer.run(input, { signal: controller.signal });
+    controller.abort();
+    await aborted.catch(() => {});
+    setLimits({ maxPending: 1 });
+    await Promise.allSettled([layer.run(input), layer.run(input)]);
+    setLimits({ maxPending });
+    await layer.run(input);
+  };
+  for (let i = 0; i < 3; i++) await turn();
+  const before = highest;
+  for (let i = 0; i < 20; i++) await turn();
+  Object.assign(binding, { runAsync, admit });
+  expect(highest).toBe(before);
 });

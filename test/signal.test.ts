@@ -169,3 +169,31 @@ test('that calls a layer whose filter has just been packed, before the loop was 
   expect(stdout).toBe('all is well\n');
   expect(status).toBe(0);
 });
+
+test('that aborts a call which is settled in the same turn', () => {
+  const { status, stdout } = inChild(
+    `const { Conv2d, stats } = await import('gemmconv');
+    const layer = new Conv2d({ data: new Float32Array(1).fill(2), shape: [1, 1, 1, 1] });
+    const input = { data: new Float32Array(8).fill(1), shape: [1, 1, 1, 8] };
+    await layer.run(input);
+    for (const options of [{}, { out: new Float32Array(8) }]) {
+      const second = new AbortController();
+      const signal = {
+        aborted: false,
+        addEventListener() {},
+        removeEventListener: () => second.abort(),
+      };
+      const calls = [
+        layer.run(input, { signal }),
+        layer.run(input, { ...options, signal: second.signal }),
+        layer.run(input),
+      ];
+      const end = Date.now() + 50;
+      while (Date.now() < end);
+      const settled = await Promise.allSettled(calls);
+      console.log(settled.map(({ value }) => value?.data[7]).join(), stats().pending);
+    }`,
+  );
+  expect(stdout).toBe('2,2,2 0\n2,2,2 0\n');
+  expect(status).toBe(0);
+});
