@@ -69,9 +69,9 @@ export interface Binding {
   /**
    * The first half of a `runAsync` that works in place on some of its arrays, those that bits of
    * `given` stand for: 1 `input`, 2 `add`, 4 `output`. Everything that can be refused is, here; the
-   * others are copied. When it is done, `begin` or `cancel` must follow.
+   * others are copied. When it is done, `begin`, `forgo` or `cancel` must follow.
    *
-   * @param output null to compute aside.
+   * @param output null to compute aside; or, where `given` holds it, when only `begin` is to have it.
    */
   admit(
     plan: ArrayBuffer,
@@ -85,6 +85,8 @@ export interface Binding {
   /**
    * The second half. The arrays, those that `given` stood for and the output, may be others by now,
    * of the same length; nobody may detach or resize them until `takeFinished` has told of the call.
+   *
+   * @returns whether the workers had no other call of this thread.
    */
   begin(
     ticket: number,
@@ -93,7 +95,10 @@ export interface Binding {
     add: Float32Array | null,
     output: Float32Array | null,
     packing: number,
-  ): void;
+  ): boolean;
+
+  /** Lets go of a call that was only admitted, as if it had been refused. */
+  forgo(ticket: number): void;
 
   /** `packFilter` off the event loop. All arrays must stay alive and unchanged meanwhile. */
   packAsync(

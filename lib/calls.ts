@@ -1,9 +1,10 @@
 import type { Outcome } from '../binding.js';
 import { binding } from './binding.js';
+import { type Begun, type Late, type Line, lineFor } from './lines.js';
 import { DONE, errorOf } from './outcomes.js';
 import { type Abortable, listen, stopListening } from './signals.js';
 import { uninitialised } from './tensor.js';
-import { isGiven, NOTHING, takeAway } from './transfer.js';
+import { bitOf, isGiven, NOTHING, takeAway } from './transfer.js';
 import type { Tensor } from './types.js';
 
 /** A call that has been handed to the native side. */
@@ -95,8 +96,10 @@ export interface RunTensors {
   readonly outputCount: number;
 }
 
+const OUTPUT = bitOf('out');
+
 /** One `run`: from start to the settling of its promise. */
-export class RunCall implements Call, Abortable {
+export class RunCall implements Call, Late, Abortable {
   isOver = false;
   readonly #work: Work;
   /** Those given away have been replaced by our own. */
@@ -105,7 +108,10 @@ export class RunCall implements Call, Abortable {
   readonly #given: number;
   readonly #signal: AbortSignal | null;
   /** Nobody else sees it before the promise resolves. null where the output goes to `out`. */
-  readonly #output: Float32Array | null;
+  #output: Float32Array | null;
+  /** Where it stands in line for its output; null where that is small, or the caller's. */
+  readonly #line: Line | null;
+  #isWaiting: boolean;
   #ticket = -1;
   #resolve!: (output: Tensor) => void;
   #reject!: (reason: unknown) => void;
@@ -118,7 +124,11 @@ export class RunCall implements Call, Abortable {
     this.#tensors = tensors;
     this.#given = given;
     this.#signal = signal;
-    this.#output = tensors.out === null ? uninitialised(tensors.outputCount) : null;
+    const { out, outputCount } = tensors;
+    const mayWait = out === null && given === NOTHING && work.packing < 0;
+    this.#line = mayWait ? lineFor(work.plan, outputCount) : null;
+    this.#isWaiting = this.#line?.isFull() ?? false;
+    this.#output = out === null && !this.#isWaiting ? uninitialised(outputCount) : null;
   }
 
   /** Done, or why it could not be started. */
@@ -126,12 +136,15 @@ export class RunCall implements Call, Abortable {
     this.#ticket = newTicket(this);
     const outcome = this.#given === NOTHING ? this.#startWithCopies() : this.#startInPlace();
     if (outcome !== DONE) release(this.#ticket);
+    else if (this.#isWaiting) this.#line?.wait(this);
+    else this.#line?.enter();
     return outcome;
   }
 
   #startWithCopies(): Outcome {
     const { plan, packed, packing } = this.#work;
     const { input, add } = this.#tensors;
+    if (this.#isWaiting) return binding.admit(plan, input, add, null, OUTPUT, this.#ticket);
     return binding.runAsync(plan, packed, input, add, this.#output, this.#ticket, packing);
   }
 
@@ -145,7 +158,7 @@ export class RunCall implements Call, Abortable {
     try {
       this.#tensors = takeAway(this.#tensors, this.#given);
     } catch (error) {
-      binding.cancel(ticket);
+      binding.forgo(ticket);
       release(ticket);
       throw error;
     }
@@ -153,6 +166,21 @@ export class RunCall implements Call, Abortable {
       isGiven(this.#given, name) ? this.#tensors[name] : null;
     binding.begin(ticket, packed, inPlace('input'), inPlace('add'), this.#target(), packing);
     return DONE;
+  }
+
+  /** The second half of its start, when its turn has come. */
+  begin(): Begun {
+    if (this.#isSettled) return 'not';
+    try {
+      this.#output = uninitialised(this.#tensors.outputCount);
+    } catch (error) {
+      this.#abandon(error);
+      return 'not';
+    }
+    this.#isWaiting = false;
+    const { packed } = this.#work;
+    const isAlone = binding.begin(this.#ticket, packed, null, null, this.#output, -1);
+    return isAlone ? 'alone' : 'among others';
   }
 
   /** What the workers write to; null for memory of their own. */
@@ -196,6 +224,7 @@ export class RunCall implements Call, Abortable {
     this.#stopListening();
     const isGone = binding.cancel(this.#ticket);
     if (isGone) release(this.#ticket);
+    if (isGone && !this.#isWaiting) this.#line?.leave();
     // A caller who has his memory back may use it for another call.
     if (isGone || this.#given === NOTHING) this.#reject(reason);
     else this.#late = { reason };
@@ -210,6 +239,7 @@ export class RunCall implements Call, Abortable {
   }
 
   finished(outcome: Outcome): void {
+    this.#line?.leave();
     if (this.#late !== null) this.#reject(this.#late.reason);
     if (this.#isSettled) return;
     this.#isSettled = true;

@@ -15,8 +15,12 @@ export type Transferable = (typeof TRANSFERABLES)[number];
 export const NOTHING = 0;
 export const EVERYTHING = 7;
 
+export function bitOf(name: Transferable): number {
+  return 1 << TRANSFERABLES.indexOf(name);
+}
+
 export function isGiven(given: number, name: Transferable): boolean {
-  return ((given >> TRANSFERABLES.indexOf(name)) & 1) === 1;
+  return (given & bitOf(name)) !== 0;
 }
 
 type Arrays = Readonly<Record<Transferable, Float32Array | null>>;

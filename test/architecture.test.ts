@@ -49,9 +49,10 @@ describe('lib: who may import whom', () => {
     validate: ['errors', 'geometry', 'options', 'problem', 'tensor', 'transfer', 'types'],
     settings: ['binding', 'errors', 'options', 'types'],
     outcomes: ['../binding.js', 'errors'],
+    lines: ['binding'],
     signals: [],
     calls: [
-      ...['../binding.js', 'binding', 'outcomes', 'signals', 'tensor', 'transfer'],
+      ...['../binding.js', 'binding', 'lines', 'outcomes', 'signals', 'tensor', 'transfer'],
       ...['types'],
     ],
     plans: [

@@ -28,13 +28,15 @@ void Async::add(Call* call) {
   if (++open == 1) napi_ref_threadsafe_function(env, wake);
 }
 
-void Call::start(Job* after) {
+bool Call::start(Job* after) {
   is_started = true;
+  bool is_alone = false;
   {
     const std::lock_guard lock(async->mutex);
-    ++async->in_pool;
+    is_alone = ++async->in_pool == 1;
   }
   ThreadPool::process().submit(job(), after);
+  return is_alone;
 }
 
 void Call::finished() noexcept {
@@ -117,11 +119,16 @@ Napi::Value collect(const Napi::CallbackInfo& info) {
   return value_of(info.Env(), fits ? Outcome::done : Outcome::out_changed);
 }
 
+void forgo(const Napi::CallbackInfo& info) {
+  Call* const call = Async::of(info.Env()).call_of(info[0]);
+  CallQueue::process().forgo(std::exchange(call->held_bytes, 0));
+  release(info.Env(), call, CallQueue::End::aborted);
+}
+
 Napi::Value cancel(const Napi::CallbackInfo& info) {
   Async& async = Async::of(info.Env());
   Call* const call = async.call_of(info[0]);
   if (!call->is_started) {
-    CallQueue::process().forgo(std::exchange(call->held_bytes, 0));
     release(info.Env(), call, CallQueue::End::aborted);
     return Napi::Boolean::New(info.Env(), true);
   }
@@ -219,6 +226,7 @@ void start_async(Napi::Env env, Napi::Object exports) {
   exports["onFinished"] = Napi::Function::New<set_on_finished>(env);
   exports["takeFinished"] = Napi::Function::New<take_finished>(env);
   exports["collect"] = Napi::Function::New<collect>(env);
+  exports["forgo"] = Napi::Function::New<forgo>(env);
   exports["cancel"] = Napi::Function::New<cancel>(env);
   exports["setLimits"] = Napi::Function::New<set_limits>(env);
   exports["stats"] = Napi::Function::New<stats>(env);

@@ -61,8 +61,9 @@ struct Call {
   virtual ~Call() = default;
   virtual Job& job() = 0;
 
-  // To the pool, where it waits for `after` unless that is null.
-  void start(Job* after);
+  // To the pool, where it waits for `after` unless that is null. True when it is the only one
+  // there.
+  bool start(Job* after);
   // On a worker. The environment, and the call with it, may be gone once in_pool has gone down.
   void finished() noexcept;
 };

@@ -43,7 +43,7 @@ struct EmptyCall final : Call, Job {
 // A call's tensors, as of now, and which of them it works on in place.
 struct Given {
   Floats input, add, output;
-  bool input_in_place = false, add_in_place = false;
+  bool input_in_place = false, add_in_place = false, output_in_place = false;
 };
 
 std::size_t bytes_for(std::ptrdiff_t floats) {
@@ -78,9 +78,10 @@ ComputeCall* make_call(Async& async, std::int32_t ticket, const Conv2dPlan& plan
   const std::size_t input_bytes = bytes_for(extents.input);
   const std::size_t add_bytes = given.add.is_given ? bytes_for(extents.output) : 0;
   const std::size_t output_bytes = bytes_for(extents.output);
+  const bool is_aside = !given.output.is_given && !given.output_in_place;
   const std::size_t own_bytes = (given.input_in_place ? 0 : input_bytes) +
                                 (given.add_in_place ? 0 : add_bytes) +
-                                (given.output.is_given ? 0 : output_bytes);
+                                (is_aside ? output_bytes : 0);
   auto call = std::make_unique<ComputeCall>(&async, ticket, plan);
   const auto held =
       static_cast<std::int64_t>(input_bytes + add_bytes + output_bytes + sizeof(ComputeCall));
@@ -98,15 +99,16 @@ ComputeCall* make_call(Async& async, std::int32_t ticket, const Conv2dPlan& plan
   if (given.add.is_given && !given.add_in_place) {
     call->tensors.add = parts.copy(given.add, extents.output);
   }
-  if (!given.output.is_given) {
+  if (is_aside) {
     call->tensors.output = call->aside = parts.take(extents.output);
   }
   return call.release();
 }
 
 // `packing`: ticket of the packing that it waits for, or -1. That one may be over, and lib/ not
-// have been told yet: then its call is gone.
-void begin_call(ComputeCall& call, const Napi::Value& packed, const Floats& output,
+// have been told yet: then its call is gone. True when the workers had nothing of this
+// environment's.
+bool begin_call(ComputeCall& call, const Napi::Value& packed, const Floats& output,
                 const Napi::Value& packing) {
   if (output.is_given) {
     call.tensors.output = output.data;
@@ -114,7 +116,7 @@ void begin_call(ComputeCall& call, const Napi::Value& packed, const Floats& outp
   }
   call.tensors.packed = packed_of(packed);
   Call* const before = ticket_of(packing) < 0 ? nullptr : call.async->call_of(packing);
-  call.start(before == nullptr ? nullptr : &before->job());
+  return call.start(before == nullptr ? nullptr : &before->job());
 }
 
 Napi::Value run_async(const Napi::CallbackInfo& info) {
@@ -136,9 +138,9 @@ Napi::Value run_async(const Napi::CallbackInfo& info) {
 // As `given` of `admit` in binding.d.ts.
 constexpr int kInput = 1, kAdd = 2, kOutput = 4;
 
-Outcome check_admission(const StoredPlan& stored, const Given& given, bool output_in_place) {
+Outcome check_admission(const StoredPlan& stored, const Given& given) {
   const Outcome outcome = check_call(stored, given.input, given.add);
-  if (outcome != Outcome::done || !output_in_place || !given.output.is_given) return outcome;
+  if (outcome != Outcome::done || !given.output_in_place || !given.output.is_given) return outcome;
   if (!given.output.holds(Extents(stored.plan.problem).output)) return Outcome::out_changed;
   if (given.input_in_place && given.output.overlaps(given.input)) {
     return Outcome::out_overlaps_input;
@@ -151,9 +153,9 @@ Napi::Value admit(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   const StoredPlan& stored = stored_plan_of(info[0]);
   const int bits = info[4].As<Napi::Number>().Int32Value();
-  const Given given{floats_of(info[1]), floats_of(info[2]), floats_of(info[3]),
-                    (bits & kInput) != 0, (bits & kAdd) != 0};
-  const Outcome outcome = check_admission(stored, given, (bits & kOutput) != 0);
+  const Given given{floats_of(info[1]),   floats_of(info[2]), floats_of(info[3]),
+                    (bits & kInput) != 0, (bits & kAdd) != 0, (bits & kOutput) != 0};
+  const Outcome outcome = check_admission(stored, given);
   if (outcome != Outcome::done) return value_of(env, outcome);
   try {
     const ComputeCall* const call =
@@ -164,12 +166,12 @@ Napi::Value admit(const Napi::CallbackInfo& info) {
   }
 }
 
-void begin(const Napi::CallbackInfo& info) {
+Napi::Value begin(const Napi::CallbackInfo& info) {
   auto& call = *static_cast<ComputeCall*>(Async::of(info.Env()).call_of(info[0]));
   const Floats input = floats_of(info[2]), add = floats_of(info[3]);
   if (input.is_given) call.tensors.input = input.data;
   if (add.is_given) call.tensors.add = add.data;
-  begin_call(call, info[1], floats_of(info[4]), info[5]);
+  return Napi::Boolean::New(info.Env(), begin_call(call, info[1], floats_of(info[4]), info[5]));
 }
 
 Napi::Value pack_async(const Napi::CallbackInfo& info) {
