@@ -33,13 +33,17 @@ std::ptrdiff_t first_without(std::ptrdiff_t count, Holds holds) {
 // some do, all do, some do, none does.
 class DepthwiseLines {
  public:
-  explicit DepthwiseLines(const DepthwisePixels& d)
+  // The second vector starts so far from the first: a vector; or less, for it and all that follow
+  // to lie on lines of memory.
+  DepthwiseLines(const DepthwisePixels& d, std::ptrdiff_t second)
       : p_(d.patches),
         lanes_(d.kernel->lanes),
         interleaved_(d.interleaved),
         outputs_(p_.out_width * interleaved_),
-        count_((outputs_ + lanes_ - 1) / lanes_),
-        is_ragged_(outputs_ % lanes_ != 0) {
+        second_(second),
+        count_((outputs_ + lanes_ - 1 - second) / lanes_ + 1),
+        is_ragged_((outputs_ - second) % lanes_ != 0),
+        apart_{0, count_} {
     const auto first = [&](std::ptrdiff_t m) { return column(begin(m)); };
     const auto last = [&](std::ptrdiff_t m) {
       return column(begin(m) + lanes_ - 1) + (p_.kernel_w - 1) * p_.dilation_w;
@@ -48,6 +52,7 @@ class DepthwiseLines {
     touching_.end = first_without(count_, [&](std::ptrdiff_t m) { return first(m) < p_.width; });
     inside_.begin = first_without(count_, [&](std::ptrdiff_t m) { return first(m) < 0; });
     inside_.end = first_without(count_, [&](std::ptrdiff_t m) { return last(m) < p_.width; });
+    if (second < lanes_) apart_ = {2, count_ - 2};
     // The window covers the image.
     if (inside_.size() <= 0) inside_.begin = inside_.end = touching_.end;
   }
@@ -56,10 +61,14 @@ class DepthwiseLines {
   std::ptrdiff_t count() const { return count_; }
   // The last vector ends where the row does, and overlaps the one before.
   std::ptrdiff_t begin(std::ptrdiff_t m) const {
-    return std::min(m * lanes_, std::max(outputs_ - lanes_, std::ptrdiff_t{0}));
+    const std::ptrdiff_t evenly = m == 0 ? 0 : second_ + (m - 1) * lanes_;
+    return std::min(evenly, std::max(outputs_ - lanes_, std::ptrdiff_t{0}));
   }
   std::ptrdiff_t valid() const { return std::min(outputs_, lanes_); }
 
+  // Whether it may be streamed: a line that lies in a cache would be written back first (16 images
+  // of 32@112 3.0 ms, with ordinary stores alone 1.9).
+  bool is_apart(std::ptrdiff_t m) const { return contains(apart_, m); }
   bool is_outside(std::ptrdiff_t m) const { return !contains(touching_, m); }
   bool is_masked(std::ptrdiff_t m) const { return contains(touching_, m) && !contains(inside_, m); }
   std::ptrdiff_t masked() const { return touching_.size() - inside_.size(); }
@@ -69,12 +78,13 @@ class DepthwiseLines {
 
   // How many from m on one run can take: evenly apart, and alike.
   std::ptrdiff_t run_from(std::ptrdiff_t m) const {
+    if (!is_apart(m)) return 1;
     const std::ptrdiff_t alike = m < touching_.begin ? touching_.begin
                                  : m < inside_.begin ? inside_.begin
                                  : m < inside_.end   ? inside_.end
                                  : m < touching_.end ? touching_.end
                                                      : count_;
-    std::ptrdiff_t end = std::min(alike, m + kVectorsOfRun);
+    std::ptrdiff_t end = std::min({alike, m + kVectorsOfRun, apart_.end});
     if (end == count_ && m < count_ - 1 && is_ragged_) --end;
     return end - m;
   }
@@ -103,9 +113,11 @@ class DepthwiseLines {
   }
 
   const Patches& p_;
-  std::ptrdiff_t lanes_, interleaved_, outputs_, count_;
+  std::ptrdiff_t lanes_, interleaved_, outputs_, second_, count_;
   bool is_ragged_;
-  Range touching_{}, inside_{};  // vectors of which some taps lie inside the image, or all
+  // Vectors that share no line with the first or the last; of which some taps lie inside the image;
+  // of which all do.
+  Range apart_{}, touching_{}, inside_{};
 };
 
 }  // namespace gemmconv

@@ -2,6 +2,7 @@
 #include "depthwise/depthwise_pixels.h"
 
 #include <algorithm>
+#include <cstdint>
 
 #include "depthwise/depthwise_lines.h"
 #include "depthwise/depthwise_planes.h"
@@ -38,11 +39,13 @@ constexpr std::ptrdiff_t kRowsOfFilter = 32;
 class Shape {
  public:
   explicit Shape(const DepthwisePixels& d)
-      : lines(d), down(d.patches.stride_h, d.patches.dilation_h) {
+      : streams(can_stream(d)),
+        lines(d, to_second(d)),
+        down(d.patches.stride_h, d.patches.dilation_h) {
     const Patches& p = d.patches;
     const DepthwisePixelsKernel& kernel = *d.kernel;
-    const bool is_3x3 = p.kernel_h == 3 && p.kernel_w == 3;
-    const bool is_5x5 = p.kernel_h == 5 && p.kernel_w == 5;
+    const bool is_3x3 = is_window(p, 3);
+    const bool is_5x5 = is_window(p, 5);
     in_place = p.stride_w == 1;
     const std::ptrdiff_t wide = p.width * d.interleaved;
     rows = rows_of_square(p.height / (p.stride_h * down.apart) + 1, wide * down.step,
@@ -50,8 +53,8 @@ class Shape {
     const bool is_wide = wide >= kFloatsOfWideRow;
     const std::ptrdiff_t below = rows * down.apart;
     ahead = is_wide ? kFloatsAhead : std::min(below * p.stride_h, p.height) * wide;
-    output_ahead =
-        is_wide ? kFloatsAhead : std::min(below * lines.outputs(), d.destination.filter_stride);
+    output_ahead = is_wide ? kFloatsAhead : below * lines.outputs();
+    if (d.interleaved == 1) output_ahead = std::min(output_ahead, d.destination.filter_stride);
     if (down.step == 1 && is_3x3) {
       kernels = kernel.run3;
     } else if (down.step == 1 && is_5x5) {
@@ -79,11 +82,37 @@ class Shape {
   }
   std::ptrdiff_t masks_floats(const DepthwisePixels& d) const {
     if (!in_place) return 0;
-    return whole_lines(lines.masked() * d.patches.kernel_w * d.kernel->lanes);
+    // Streamed, there may be one more at each border than where the output starts with a line.
+    const std::ptrdiff_t masked = lines.masked() + (streams ? 2 : 0);
+    return masked * d.patches.kernel_w * d.kernel->lanes;
   }
   // The last vector of a copy may be read beyond the line by less than a vector.
   std::ptrdiff_t copy_floats(const DepthwisePixels& d) const {
     return ((rows - 1) * down.step + d.patches.kernel_h) * line + d.kernel->lanes;
+  }
+
+  static bool is_window(const Patches& p, std::ptrdiff_t side) {
+    return p.kernel_h == side && p.kernel_w == side;
+  }
+
+  // Where lines of memory start at the same outputs of all rows, and there are enough of them: of
+  // eight vectors four are streamed, for one more than there were. Of fewer, a run would be longer
+  // than it was planned for.
+  static bool can_stream(const DepthwisePixels& d) {
+    const Patches& p = d.patches;
+    const std::ptrdiff_t floats = p.out_width * d.interleaved;
+    return d.is_streamed && d.kernel->can_stream && p.stride_h == 1 && p.stride_w == 1 &&
+           (is_window(p, 3) || is_window(p, 5)) && floats % d.kernel->lanes == 0 &&
+           floats >= kVectorsOfRun * d.kernel->lanes;
+  }
+
+  // Node's arrays start 16 bytes into a line.
+  std::ptrdiff_t to_second(const DepthwisePixels& d) const {
+    const std::ptrdiff_t lanes = d.kernel->lanes;
+    if (!streams) return lanes;
+    return lanes - static_cast<std::ptrdiff_t>(reinterpret_cast<std::uintptr_t>(d.destination.c) /
+                                               sizeof(float)) %
+                       lanes;
   }
 
   // Of about so many rows in all, cut evenly.
@@ -95,6 +124,7 @@ class Shape {
     return (rows + runs - 1) / runs;
   }
 
+  const bool streams;
   const DepthwiseLines lines;
   const Interleaving down;
   bool in_place;
@@ -113,8 +143,8 @@ class Planes {
     copied_ = in_place_ + p.kernel_w;
     w_ = scratch + shape_.offsets_floats(p);
     bias_ = w_ + p.kernel_h * p.kernel_w * shape_.tap_floats;
-    masks_ = reinterpret_cast<int*>(w_ + shape_.weights_floats(p));
-    copy_ = w_ + shape_.weights_floats(p) + shape_.masks_floats(d);
+    copy_ = w_ + shape_.weights_floats(p);
+    masks_ = reinterpret_cast<int*>(copy_ + shape_.copy_floats(d));  // no more than planned
     for (std::ptrdiff_t kw = 0; kw < p.kernel_w; ++kw) {
       const std::ptrdiff_t column = kw * p.dilation_w;
       in_place_[kw] = column * d.interleaved;
@@ -219,6 +249,7 @@ class Planes {
       const std::ptrdiff_t begin = lines.begin(m);
       run.vectors = lines.run_from(m);
       if (d_.interleaved > 1) run.phase = begin % run.period;
+      run.streams = shape_.streams && lines.is_apart(m);
       output.c = row + begin;
       if (add != nullptr) output.add = add + begin;
       const bool is_outside = lines.is_outside(m);
@@ -339,6 +370,7 @@ void depthwise_pixels(const DepthwisePixels& d, Range channels, Range rows,
     return;
   }
   Planes(d, scratch).compute(channels, rows);
+  if (d.is_streamed) d.kernel->end_streaming();
 }
 
 }  // namespace gemmconv

@@ -23,6 +23,7 @@ struct DepthwisePixels {
   const float* weights;                 // filters × taps, interleaved: taps × channels
   Patches patches;                      // from the first channel on
   Destination destination;              // from the first filter on
+  bool is_streamed;                     // outputs had better go past the caches
 };
 
 // How rows of outputs are computed, for who estimates what that costs.

@@ -149,16 +149,20 @@ struct Descent {
 
   // Steps of which all rows of the image exist and the outputs are stored as they are, in a loop
   // that branches nowhere else (3×3: 12.7 cycles a vector, with the other steps' 14.8).
-  template <bool kClamps>
+  template <bool kClamps, bool kStreamed = false>
   [[gnu::always_inline]] void plain(std::ptrdiff_t steps) {
     for (; steps > 0; --steps) {
       __builtin_prefetch(x + ahead, 0, 2);
-      __builtin_prefetch(c + output_ahead, 1, 2);
+      if (!kStreamed) __builtin_prefetch(c + output_ahead, 1, 2);
       column.meet(x);
       x += x_stride;
       Vec y = column.next() + finish.bias;
       if (kClamps) y = clamp(y, finish.min, finish.max);
-      store(c, y);
+      if constexpr (kStreamed) {
+        stream(c, y);
+      } else {
+        store(c, y);
+      }
       c += c_stride;
     }
   }
@@ -185,7 +189,9 @@ template <int K, bool kMasked>
   const std::ptrdiff_t steps = kBegin + t.rows;
   for (std::ptrdiff_t step = 0; step < steps; ++step) {
     if (step == plain_begin && plain_begin < plain_end) {
-      if (d.finish.clamps) {
+      if (kStreams && !kMasked && t.streams) {
+        d.template plain<true, kStreams && !kMasked>(plain_end - step);
+      } else if (d.finish.clamps) {
         d.template plain<true>(plain_end - step);
       } else {
         d.template plain<false>(plain_end - step);
@@ -288,8 +294,8 @@ template <int R, int V, bool kMasked>
 void run(const DepthwisePixelsRun& t) {
   std::ptrdiff_t m = 0;
   if (t.phase_step == 0) {
-    for (; m + V <= t.vectors; m += V) tile<R, V, kMasked>(t, m, 0);
-    for (; m + 2 <= t.vectors; m += 2) tile<R, 2, kMasked>(t, m, 0);
+    for (; m + V <= t.vectors; m += V) tile<R, V, kMasked>(t, m, t.phase);
+    for (; m + 2 <= t.vectors; m += 2) tile<R, 2, kMasked>(t, m, t.phase);
   }
   std::ptrdiff_t phase = t.phase;
   for (; m < t.vectors; ++m) {
@@ -308,11 +314,13 @@ void spread(const float* weights, std::ptrdiff_t count, float* vectors) {
 extern const DepthwisePixelsKernel depthwise_pixels_kernel;
 constinit const DepthwisePixelsKernel depthwise_pixels_kernel = {
     kLanes,
+    kStreams,
     kRows,
     {square<false, 3>, square<true, 3>},
     {square<false, 5>, square<true, 5>},
     {run<1, kVectors, false>, run<1, kVectors, true>},
     {run<kRows, kVectors, false>, run<kRows, kVectors, true>},
-    spread};
+    spread,
+    end_streaming};
 
 }  // namespace gemmconv::GEMMCONV_ISA

@@ -243,18 +243,22 @@ struct DepthwisePixelsRun {
   const float* end;
   // What to ask for of the image and of outputs, from where a 3×3 or 5×5 window is.
   std::ptrdiff_t ahead, output_ahead;
+  bool streams;  // past the caches: outputs of such a window, which start where lines do
   const Output* output;
 };
 
 struct DepthwisePixelsKernel {
   using Run = void (*)(const DepthwisePixelsRun&);
   int lanes;
+  bool can_stream;
   int rows;  // most rows of a run of `several`
   // [masked]: 3×3 and 5×5 windows, with steps of one; any window: one row with any step, several
   // with steps of one.
   Run run3[2], run5[2], single[2], several[2];
   // Vectors of one weight each.
   void (*spread)(const float* weights, std::ptrdiff_t count, float* vectors);
+  // Before other threads are told of outputs that were streamed.
+  void (*end_streaming)();
 };
 
 // The same rows of some neighbouring planes of a depthwise convolution of 3×3 or 5×5 windows, read

@@ -26,6 +26,22 @@ typedef Vec UnalignedVec __attribute__((aligned(alignof(float)), may_alias));
   *reinterpret_cast<UnalignedVec*>(p) = v;
 }
 
+// Whether a vector is a whole line, which can go to memory without being read from there first.
+constexpr bool kStreams = kLanes * sizeof(float) == 64;
+
+#if GEMMCONV_LANES == 16
+// To where a line starts. In the compiler's own terms this has another name for each compiler.
+[[gnu::always_inline]] inline void stream(float* p, Vec v) {
+  asm("vmovntps %1, %0" : "=m"(*reinterpret_cast<UnalignedVec*>(p)) : "v"(v));
+}
+
+// Other threads may see later stores before streamed ones, unless this comes between.
+[[maybe_unused]] void end_streaming() { asm volatile("sfence" ::: "memory"); }
+#else
+[[gnu::always_inline]] inline void stream(float* p, Vec v) { store(p, v); }
+[[maybe_unused]] void end_streaming() {}
+#endif
+
 // x - 0 is x for every x; x + 0 is not (-0), and costs Clang half the speed on AVX2.
 [[gnu::always_inline]] inline Vec broadcast(float x) { return x - Vec{}; }
 

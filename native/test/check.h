@@ -64,6 +64,7 @@ void gemm_tests(Suite& suite);
 void conv2d_tests(Suite& suite);
 void plan_tests(Suite& suite);
 void schedule_tests(Suite& suite);
+void streaming_tests(Suite& suite);
 void strip_tests(Suite& suite);
 void threads_tests(Suite& suite);
 void winograd_error_tests(Suite& suite);

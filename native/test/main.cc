@@ -14,11 +14,12 @@ struct NamedSuite {
 };
 
 constexpr NamedSuite kSuites[] = {
-    {"buffer", buffer_tests},     {"pack", pack_tests},
-    {"gemm", gemm_tests},         {"conv2d", conv2d_tests},
-    {"plan", plan_tests},         {"schedule", schedule_tests},
-    {"threads", threads_tests},   {"strip", strip_tests},
-    {"winograd", winograd_tests}, {"winograd_error", winograd_error_tests},
+    {"buffer", buffer_tests},       {"pack", pack_tests},
+    {"gemm", gemm_tests},           {"conv2d", conv2d_tests},
+    {"plan", plan_tests},           {"schedule", schedule_tests},
+    {"threads", threads_tests},     {"strip", strip_tests},
+    {"winograd", winograd_tests},   {"winograd_error", winograd_error_tests},
+    {"streaming", streaming_tests},
 };
 
 }  // namespace
