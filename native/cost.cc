@@ -11,6 +11,10 @@ namespace {
 // direct and GEMM change places among the 1×1 and 3×3 layers of ResNet-50).
 constexpr double kStoreVector = 0.4;
 constexpr double kStoreTransposed = 1.2;
+// The same where planes fall on the same lines of L1 (4 KB a way: 3×3 32@32 to 256@256, against
+// planes a row and a column smaller).
+constexpr double kStoreColliding = 2.4;
+constexpr std::ptrdiff_t kWayFloats = 1024;
 
 // Multiply-adds of one group that take the others as long as what they leave out of their
 // estimates: calls, loads that nobody shares (Zen 4: 3×3, 5×5 and 7×7 with strides 1 and 2, one to
@@ -78,8 +82,10 @@ double step_cost(const Panels& rows, const Panels& lanes) {
 
 double store_cycles(const Conv2dProblem& p, Lanes lanes) {
   const bool by_vectors = (lanes == Lanes::pixels) == (p.layout == Layout::nchw);
+  const bool collide = p.layout == Layout::nchw && p.pixels() % kWayFloats == 0;
+  const double transposed = collide ? kStoreColliding : kStoreTransposed;
   return static_cast<double>(p.pixels() * p.group_filters()) *
-         (by_vectors ? kStoreVector : kStoreTransposed);
+         (by_vectors ? kStoreVector : transposed);
 }
 
 double inside_taps(const Conv2dProblem& p) {

@@ -20,6 +20,7 @@ const SWEEP: readonly (readonly [Kind, number])[] = [
   ['blocks', 12],
   ['padded', 40],
   ['colliding', 30],
+  ['planes', 60],
 ];
 
 const ALGORITHMS = ['exact', 'gemm', 'direct', 'depthwise'] as const;

@@ -18,7 +18,7 @@ export interface Problem extends GoldenProblem {
  * Which limit of the implementation a problem is drawn to cross: `deep` the blocks of K, `wide` any
  * extent, `blocks` those of filters or pixels under a K that fills the cache, `padded` the image, by
  * many vectors, `large` what one thread is given, `colliding` the sets of L1, by pixels of nhwc that
- * are 1 KiB or a multiple apart.
+ * are 1 KiB or a multiple apart, `planes` the ends of rows, by windows that run on from row to row.
  */
 export type Kind =
   | 'general'
@@ -28,13 +28,16 @@ export type Kind =
   | 'padded'
   | 'large'
   | 'blocks'
-  | 'colliding';
+  | 'colliding'
+  | 'planes';
 
 /** Around the register tiles (up to 14 rows, 8 to 32 columns), and primes. */
 const CHANNELS = [1, 2, 3, 5, 6, 7, 8, 11, 13, 14, 15, 16, 17, 23, 31, 32, 33, 37, 47, 64, 65];
 /** Around one and two blocks of K (256 to 384), with and without a 3×3 filter. */
 const DEEP_CHANNELS = [29, 43, 57, 86, 127, 255, 256, 257, 384, 385, 511, 513, 769, 800];
 const EXTENTS = [1, 1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 13, 14, 15, 16, 17, 19, 23, 28, 29, 31, 33];
+/** Up to 256 masks of a row's ends are aligned. */
+const WIDTHS = [24, 28, 33, 47, 56, 57, 112, 113, 256, 257, 300];
 const HUGE_EXTENTS = [509, 1024, 2049, 4099, 5000];
 const ACTIVATIONS: readonly Activation[] = [
   'none',
@@ -55,7 +58,10 @@ const MACS: Readonly<Record<Kind, readonly [least: number, most: number]>> = {
   large: [2_000_000, 5_000_000],
   blocks: [500_000, 5_000_000],
   colliding: [100_000, 2_000_000],
+  planes: [50_000, 3_000_000],
 };
+
+const LAYOUTS: Readonly<Partial<Record<Kind, Layout>>> = { colliding: 'nhwc', planes: 'nchw' };
 
 export function randomProblem(seed: number, kind: Kind): Problem {
   const draw = new Draw(seed);
@@ -120,6 +126,16 @@ function drawSizes(draw: Draw, kind: Kind): Sizes {
       const OC = groups * draw.from([1, 3, 8, 16, 17]);
       return { groups, CG: channels / groups, OC, H: draw.integer(1, 19), W: draw.integer(5, 19) };
     }
+    case 'planes': {
+      const OC = draw.integer(1, 9);
+      return {
+        groups: 1,
+        CG: draw.integer(1, 9),
+        OC,
+        H: draw.integer(9, 60),
+        W: draw.from(WIDTHS),
+      };
+    }
     case 'large':
       return { groups: 1, CG: draw.from([64, 65, 97, 128]), OC: draw.from([64, 67, 130]), H, W };
   }
@@ -129,11 +145,12 @@ function drawProblem(draw: Draw, seed: number, kind: Kind): Problem | undefined 
   const { groups, CG, OC, H, W } = drawSizes(draw, kind);
   const KH = draw.from([1, 1, 2, 3, 3, 4, 5, 7]);
   const KW = draw.chance(0.7) ? KH : draw.from([1, 2, 3, 5, 6]);
-  const stride = [draw.rarely(4), draw.rarely(4)] as const;
+  const stride =
+    kind === 'planes' ? ([1, 1] as const) : ([draw.rarely(4), draw.rarely(4)] as const);
   const dilation = [draw.rarely(3), draw.rarely(3)] as const;
   const batch = draw.chance(0.6) ? 1 : draw.integer(2, 3);
   const { asked, padding } = drawPadding(draw, { H, W, KH, KW, stride, dilation }, kind);
-  const layout = kind === 'colliding' ? 'nhwc' : draw.from(['nchw', 'nhwc'] as const);
+  const layout = LAYOUTS[kind] ?? draw.from(['nchw', 'nhwc'] as const);
   const filterLayout = draw.from(['oihw', 'hwio'] as const);
   const inputShape = toImageOrder(layout, [batch, groups * CG, H, W]);
   const filterShape = toFilterOrder(filterLayout, [OC, CG, KH, KW]);

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: MIT
 // Direct convolution with pixels on the lanes, for few output channels or short sums: every pixel
-// that is loaded serves a panel of output channels from registers. A 1×1 filter that skips nothing
-// reads the image in place, as one long row; others read a strip of it, a padded copy.
+// that is loaded serves a panel of output channels from registers. They are read from strips of the
+// image, padded copies; or in place, where neighbouring outputs have neighbours for their pixels.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 
 #include "destination.h"
+#include "direct/row_masks.h"
 #include "kernel/kernel.h"
 #include "pack.h"
 
@@ -16,10 +18,10 @@ struct DirectPixels {
   const DirectPixelsKernel* kernel;
   const StripKernel* strip;
   std::ptrdiff_t filters, channels;  // of the group
-  bool pointwise;                    // then `patches` is flattened, to be read in place
+  bool pointwise;  // a 1×1 filter that skips nothing: `patches` is flattened, and read in place
+  bool in_place;   // others: but for rows of which a tap lies above or below the image
   // Outputs of a strip (pointwise: of a tile). Columns are whole vectors, or all those of the
-  // image, and then tiles run on from row to row. Where there are more in the image, all but its
-  // borders are read in place if they can be.
+  // image, and then tiles run on from row to row. In place they always do.
   std::ptrdiff_t rows, columns;
   const float* filter_packed;  // panels, one K block
   Patches patches;
@@ -29,10 +31,13 @@ struct DirectPixels {
   std::ptrdiff_t k() const { return channels * patches.kernel_h * patches.kernel_w; }
   bool runs_on() const { return columns % kernel->lanes != 0; }
   std::ptrdiff_t strip_columns() const { return pointwise ? kernel->lanes : columns; }
-  bool may_read_in_place() const {
-    return columns < patches.out_width && patches.stride_w == 1 && patches.column_stride == 1;
-  }
+  // At the upper and the lower end of an image that is read in place there are few.
+  std::ptrdiff_t strip_rows() const { return in_place ? std::min(rows, patches.kernel_h) : rows; }
+  RowMasks masks() const { return {patches, kernel->lanes, kMaxPixelVectors * kernel->lanes}; }
 };
+
+// Of a range of rows of outputs those that can be read in place.
+Range rows_in_place(const DirectPixels& direct, Range rows);
 
 // Floats of scratch that `direct_pixels` needs.
 std::ptrdiff_t direct_pixels_scratch(const DirectPixels& direct);

@@ -33,13 +33,17 @@ constexpr double kCrossing = 1.25;
 // AVX2: 6.9 to 8.8, with 64 of the 72 entries of Zen 4 on; AVX-512's larger tiles hide it).
 constexpr double kPageStep = 7.0;
 constexpr std::ptrdiff_t kPages = 60, kPageFloats = 1024;
-// A row of so many tiles is read in place, but for its ends, where a pixel that is copied has no
-// more multiply-adds than this to pay for it (Zen 4, 1080p: 3->3 3×3 12 % faster in place, 4->4 7
-// %; 1->16 3 % slower, as pixels in place are not aligned).
-constexpr std::ptrdiff_t kWideTiles = 8;
-constexpr std::ptrdiff_t kCopyPays = 64;
-// The narrowest strip must not be larger than this, in floats (L2 of a small core), at this width.
-constexpr std::ptrdiff_t kStripMost = std::ptrdiff_t{1} << 16;
+// What masks for the ends of rows add to a tile where a multiply-add of a vector takes half a
+// cycle, and, with more lanes, half as much; and cycles to lay them out and to begin with strips
+// for the first and the last rows (Zen 4, both ISAs: 3×3 at 14 to 256, 3->16@32).
+constexpr double kMasked = 0.02;
+constexpr double kMasksSetUp = 2500.0;
+// Cycles of a step for each line that its tile reads from L2, as all do where weights and pixels of
+// a window do not fit L1 (3×3 and 5×5 of 16 to 256 channels at 28 to 256, both ISAs).
+constexpr double kLineOfL2 = 1.0;
+// The narrowest strip must not be larger than this, in floats (L2 of a small core), at this width;
+// nor masks.
+constexpr std::ptrdiff_t kStripMost = std::ptrdiff_t{1} << 17;
 constexpr std::ptrdiff_t kStripWidth = 128;
 
 bool is_one_row(const Conv2dProblem& p) {
@@ -50,10 +54,8 @@ std::ptrdiff_t round_up(std::ptrdiff_t value, std::ptrdiff_t unit) {
   return (value + unit - 1) / unit * unit;
 }
 
-bool reads_in_place(const Conv2dProblem& p) {
-  return p.stride_w == 1 && p.layout == Layout::nchw &&
-         p.kernel_h * p.kernel_w * p.group_filters() <= kCopyPays;
-}
+// Ways of the plan.
+constexpr int kStrips = 0, kInPlace = 1;
 
 class DirectPixelsAlgorithm final : public Algorithm {
  public:
@@ -78,64 +80,32 @@ class DirectPixelsAlgorithm final : public Algorithm {
       plan.units = plan.units_a_block = (p.pixels() + tile - 1) / tile;
       return;
     }
-    const auto strip = [&](std::ptrdiff_t rows, std::ptrdiff_t columns) {
-      return Strip(nullptr, patches_of(p, nullptr, 0, 0), p.group_channels(), rows, columns);
-    };
-    const std::ptrdiff_t whole = round_up(p.out_width, kernel.lanes);
-    const std::ptrdiff_t run =
-        (p.out_height - 1) * strip(1, p.out_width).row_stride() + p.out_width;
-    const double outputs = static_cast<double>(p.pixels() * p.group_filters());
-    const double rows = static_cast<double>(p.out_height) * run_cost(plan, whole);
-    const double one_run =
-        run_cost(plan, run) + kFinishInMemory * outputs * units_a_cycle(kernel.lanes);
-    plan.blocks.nc = one_run < rows ? p.out_width : whole;
-    // A quarter of L2 holds the strip, or the rows that are read in place: as many whole rows as
-    // fit, or tiles of one row.
-    const auto most = static_cast<std::ptrdiff_t>(cache_sizes().l2 / 4 / sizeof(float));
-    std::ptrdiff_t held = plan.blocks.nc;
-    if (reads_in_place(p) && p.out_width >= kWideTiles * tile) {
-      plan.blocks.nc = tile;
-    } else {
-      while (plan.blocks.nc > tile && strip(1, plan.blocks.nc).floats() > most) {
-        plan.blocks.nc = round_up(plan.blocks.nc / 2, tile);
-      }
-      held = plan.blocks.nc;
-    }
-    const std::ptrdiff_t one = strip(1, held).floats();
-    // On average, as strips come in whole lines.
-    constexpr std::ptrdiff_t kSome = 16;
-    const std::ptrdiff_t more =
-        std::max<std::ptrdiff_t>(1, (strip(1 + kSome, held).floats() - one) / kSome);
+    plan.blocks.nc = strip_columns(plan, tile);
+    plan.way = kStrips;
     plan.units = p.out_height;
-    plan.units_a_block = std::clamp<std::ptrdiff_t>(
-        1 + std::max<std::ptrdiff_t>(0, most - one) / more, 1, plan.units);
+    plan.units_a_block = rows_held(p, plan.blocks.nc);
+    if (!can_read_in_place(plan)) return;
+    Conv2dPlan in_place = plan;
+    in_place.way = kInPlace;
+    in_place.units_a_block = rows_held(p, p.out_width);
+    if (cost(in_place) < cost(plan)) plan = in_place;
   }
 
   double cost(const Conv2dPlan& plan) const override {
     const Conv2dProblem& p = plan.problem;
     const DirectPixels d = shape_of(plan);
-    if (d.pointwise)
-      return run_cost(plan, p.pixels()) +
-             store_cycles(p, plan.lanes) * units_a_cycle(d.kernel->lanes);
-    const Strip strip(d.strip, d.patches, d.channels, d.rows, d.columns);
-    const std::ptrdiff_t down = (p.out_height + d.rows - 1) / d.rows;
-    const std::ptrdiff_t across =
-        d.may_read_in_place() ? 2 : (p.out_width + d.columns - 1) / d.columns;
-    const double channels = p.group_channels() < kLineFloats ? kCopyChannels : kCopyChannelLines;
-    const double move = p.layout == Layout::nhwc && p.channels > 1              ? channels
-                        : p.stride_w <= std::min<std::ptrdiff_t>(2, p.kernel_w) ? kCopyPixels
-                                                                                : kCopyScattered;
-    double cycles = static_cast<double>(down * across * strip.floats()) * move;
-    double compute;
-    if (d.runs_on()) {
-      compute = run_cost(plan, p.out_height * strip.row_stride());
-      cycles += kFinishInMemory * static_cast<double>(p.pixels() * p.group_filters());
-    } else {
-      const double runs = static_cast<double>(p.out_width) / static_cast<double>(d.columns);
-      compute = static_cast<double>(p.out_height) * std::max(1.0, runs) * run_cost(plan, d.columns);
-    }
-    cycles += store_cycles(p, plan.lanes);
-    return compute + cycles * units_a_cycle(d.kernel->lanes);
+    const double store = store_cycles(p, plan.lanes) * units_a_cycle(d.kernel->lanes);
+    if (d.pointwise) return store + run_cost(plan, p.pixels());
+    if (!d.in_place) return store + strips_cost(plan, d, p.out_height);
+    const Range inner = rows_in_place(d, {0, p.out_height});
+    const double masked =
+        d.masks().floats() > 0 ? 1 + kMasked * units_a_cycle(d.kernel->lanes) / 2 : 1;
+    double cycles = store + run_cost(plan, inner.size() * p.width) * masked +
+                    kMasksSetUp * units_a_cycle(d.kernel->lanes) +
+                    strips_cost(plan, d, inner.begin) +
+                    strips_cost(plan, d, p.out_height - inner.end);
+    if (p.out_width < p.width) cycles += finish_in_memory(plan, inner.size());
+    return cycles;
   }
 
   std::ptrdiff_t scratch(const Conv2dPlan& plan) const override {
@@ -174,11 +144,82 @@ class DirectPixelsAlgorithm final : public Algorithm {
             p.group_filters(),
             p.group_channels(),
             pointwise,
+            plan.way == kInPlace,
             pointwise ? 1 : plan.units_a_block,
             plan.blocks.nc,
             nullptr,
             patches_of(p, nullptr, 0, 0),
             {}};
+  }
+
+  static Strip strip_of(const Conv2dProblem& p, std::ptrdiff_t rows, std::ptrdiff_t columns) {
+    return Strip(nullptr, patches_of(p, nullptr, 0, 0), p.group_channels(), rows, columns);
+  }
+
+  // A quarter of L2 holds a strip, or the rows that are read in place.
+  static std::ptrdiff_t strip_most() {
+    return static_cast<std::ptrdiff_t>(cache_sizes().l2 / 4 / sizeof(float));
+  }
+
+  // Whole rows, which are whole vectors or run on; or, if they are too large, tiles of one row.
+  static std::ptrdiff_t strip_columns(const Conv2dPlan& plan, std::ptrdiff_t tile) {
+    const Conv2dProblem& p = plan.problem;
+    const std::ptrdiff_t whole = round_up(p.out_width, plan.isa->kernels.direct_pixels->lanes);
+    const std::ptrdiff_t run =
+        (p.out_height - 1) * strip_of(p, 1, p.out_width).row_stride() + p.out_width;
+    const double rows = static_cast<double>(p.out_height) * run_cost(plan, whole);
+    const double one_run = run_cost(plan, run) + finish_in_memory(plan, p.out_height);
+    std::ptrdiff_t columns = one_run < rows ? p.out_width : whole;
+    while (columns > tile && strip_of(p, 1, columns).floats() > strip_most()) {
+      columns = round_up(columns / 2, tile);
+    }
+    return columns;
+  }
+
+  static std::ptrdiff_t rows_held(const Conv2dProblem& p, std::ptrdiff_t columns) {
+    const std::ptrdiff_t one = strip_of(p, 1, columns).floats();
+    // On average, as strips come in whole lines.
+    constexpr std::ptrdiff_t kSome = 16;
+    const std::ptrdiff_t more =
+        std::max<std::ptrdiff_t>(1, (strip_of(p, 1 + kSome, columns).floats() - one) / kSome);
+    return std::clamp<std::ptrdiff_t>(1 + std::max<std::ptrdiff_t>(0, strip_most() - one) / more, 1,
+                                      p.out_height);
+  }
+
+  static bool can_read_in_place(const Conv2dPlan& plan) {
+    const Conv2dProblem& p = plan.problem;
+    const bool has_planes = p.layout == Layout::nchw || p.channels == 1;
+    if (!has_planes || p.stride_h != 1 || p.stride_w != 1 || p.out_width > p.width) return false;
+    // What several panels of filters read stays in L2.
+    if (plan.filter_panels > 1 && strip_of(p, 1, p.out_width).floats() > strip_most()) return false;
+    const DirectPixels d = shape_of(plan);
+    return d.masks().floats() <= kStripMost && rows_in_place(d, {0, p.out_height}).size() > 0;
+  }
+
+  static double finish_in_memory(const Conv2dPlan& plan, std::ptrdiff_t rows) {
+    const Conv2dProblem& p = plan.problem;
+    return kFinishInMemory * static_cast<double>(rows * p.out_width * p.group_filters()) *
+           units_a_cycle(plan.isa->kernels.direct_pixels->lanes);
+  }
+
+  // So many rows of outputs from strips.
+  static double strips_cost(const Conv2dPlan& plan, const DirectPixels& d, std::ptrdiff_t rows) {
+    if (rows == 0) return 0;
+    const Conv2dProblem& p = plan.problem;
+    const Strip strip(d.strip, d.patches, d.channels, d.strip_rows(), d.columns);
+    const std::ptrdiff_t down = (rows + d.strip_rows() - 1) / d.strip_rows();
+    const std::ptrdiff_t across = (p.out_width + d.columns - 1) / d.columns;
+    const double channels = p.group_channels() < kLineFloats ? kCopyChannels : kCopyChannelLines;
+    const double move = p.layout == Layout::nhwc && p.channels > 1              ? channels
+                        : p.stride_w <= std::min<std::ptrdiff_t>(2, p.kernel_w) ? kCopyPixels
+                                                                                : kCopyScattered;
+    const double copy =
+        static_cast<double>(down * across * strip.floats()) * move * units_a_cycle(d.kernel->lanes);
+    if (d.runs_on()) {
+      return copy + run_cost(plan, rows * strip.row_stride()) + finish_in_memory(plan, rows);
+    }
+    const double runs = static_cast<double>(p.out_width) / static_cast<double>(d.columns);
+    return copy + static_cast<double>(rows) * std::max(1.0, runs) * run_cost(plan, d.columns);
   }
 
   // All panels at a run of neighbouring pixels.
@@ -195,9 +236,24 @@ class DirectPixelsAlgorithm final : public Algorithm {
     const bool turns_pages = is_one_row(plan.problem) &&
                              std::min(plane, kPageFloats) * plan.problem.k() > kPages * kPageFloats;
     const double pages = turns_pages ? kPageStep * units_a_cycle(kernel.lanes) : 0;
-    const double step = std::max({r * v, r + load * v, kChainsInFlight, pages});
+    const double step =
+        std::max({r * v, r + load * v, kChainsInFlight, pages}) +
+        lines_of_l2(plan.problem, r, v * kernel.lanes) * kLineOfL2 * units_a_cycle(kernel.lanes);
     return static_cast<double>(tiles * panels.count()) *
            (static_cast<double>(plan.problem.k()) * step + kTile * units_a_cycle(kernel.lanes));
+  }
+
+  // Lines that a step of a tile reads from beyond L1.
+  static double lines_of_l2(const Conv2dProblem& p, double rows, double lanes) {
+    if (is_pointwise(p)) return 0;
+    const double taps = static_cast<double>(p.kernel_h * p.kernel_w);
+    const double reach = static_cast<double>((p.kernel_w - 1) * p.dilation_w);
+    const double line = static_cast<double>(kLineFloats);
+    const double pixels = static_cast<double>(p.kernel_h) * (1 + (lanes + reach - 1) / line);
+    const double channel = pixels + rows * taps / line;
+    const bool fits = channel * line * static_cast<double>(p.group_channels()) * sizeof(float) <=
+                      static_cast<double>(cache_sizes().l1);
+    return fits ? 0 : channel / taps;
   }
 };
 

@@ -120,8 +120,9 @@ inline constexpr int kMaxPixelVectors = 8;
 struct DirectPixelsTile {
   const float* x;
   const std::ptrdiff_t* taps;
-  // From step ask_first on, once in ask_every steps, the tile asks for what is `ahead` of the
-  // step's pixels, and for a row of its outputs, if asks_for_outputs.
+  // From step ask_first on, once in ask_every steps, the tile asks for what is at
+  // x[asks[k] + ahead], and for a row of its outputs, if asks_for_outputs.
+  const std::ptrdiff_t* asks;
   std::ptrdiff_t ahead, ask_first, ask_every;
   bool asks_for_outputs;
   const float* w;  // k × rows
@@ -130,6 +131,10 @@ struct DirectPixelsTile {
   // again, after `gap` lanes that are none (the ends of a padded copy's rows), `run`.
   int outputs, first_run, run, gap;
   const Output* output;
+  // Null, or else pixels of step k are taken for zeros where masks[steps[k] + lane] is zero, not
+  // all ones; all of them are taken as they are where steps[k] is negative.
+  const int* masks;
+  const std::ptrdiff_t* mask_steps;
 };
 
 struct DirectPixelsKernel {
