@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "kernel/quad.h"
+#include "lines.h"
 
 namespace gemmconv {
 
@@ -78,9 +79,9 @@ inline void gather_run(float* dst, const float* src, std::ptrdiff_t step, std::p
 inline constexpr std::ptrdiff_t kAskedRows = 32, kRunsAhead = 16;
 
 inline void ask_for_runs(const float* src, std::ptrdiff_t src_stride, std::ptrdiff_t rows) {
-  constexpr std::ptrdiff_t kLine = 16;
   for (std::ptrdiff_t i = 0; i < 4; ++i) {
-    for (std::ptrdiff_t c = 0; c < rows; c += kLine) __builtin_prefetch(src + i * src_stride + c);
+    for (std::ptrdiff_t c = 0; c < rows; c += kLineFloats)
+      __builtin_prefetch(src + i * src_stride + c);
   }
 }
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "direct/direct_window.h"
+#include "lines.h"
 #include "system/cpu.h"
 #include "threads/slice.h"
 
@@ -158,7 +159,7 @@ bool block_of_tiles(const Direct& d, const Panels& panels, Range block, Range ti
 
 std::ptrdiff_t marks_floats(const Direct& d) {
   static_assert(sizeof(unsigned) == sizeof(float));
-  return (d.patches.kernel_w + 15) / 16 * 16;
+  return whole_lines(d.patches.kernel_w);
 }
 
 std::ptrdiff_t partial_floats(const Direct& d) {
