@@ -20,7 +20,7 @@ const canRead = objdumpExists && (isArm || process.arch === 'x64');
 /** Kernels that only copy. */
 const COPYING: readonly string[] = ['strip', 'channel_vectors'];
 
-/** By kernel, instruction set, or both; none where nothing is said. */
+/** By kernel, or instruction set, or both and a tile; none where nothing is said. */
 type Counts = Readonly<Record<string, number>>;
 
 /** By the side of a square window, and the step between its outputs, then by instruction set. */
@@ -55,7 +55,7 @@ interface Expected {
 const GCC: Expected = {
   share: { gemm: 0.43, direct: 0.36, direct_pixels: 0.4, depthwise_pixels: 0.3, winograd: 0.39 },
   cutRowShare: 0.25,
-  addresses: { 'avx512 depthwise_pixels': 4 },
+  addresses: { 'avx512 depthwise_pixels 4×4': 4 },
   vectors: {},
   fromVectors: 0,
   // The nine or 25 weights and three or five masks that no register is left for; one of SSE2's
@@ -79,13 +79,12 @@ const CLANG: Expected = {
   share: { ...GCC.share, direct_pixels: 0.3 },
   cutRowShare: 0.2,
   addresses: {
-    ...GCC.addresses,
-    'avx512 direct': 3,
-    'avx2 direct_pixels': 2,
-    // Of nine rows by three vectors, where a step takes 27 cycles.
-    'avx512 direct_pixels': 9,
+    'avx512 direct 14×2': 3,
+    'avx2 direct_pixels 4×3': 2,
+    // Where a step takes 27 cycles.
+    'avx512 direct_pixels 9×3': 9,
   },
-  vectors: { 'avx2 direct_pixels': 2, 'avx512 direct_pixels': 2 },
+  vectors: { 'avx2 direct_pixels 4×3': 2, 'avx512 direct_pixels 9×3': 2 },
   fromVectors: 1,
   squareVectors: {
     3: { avx512: 8, avx2: 12, baseline: 13 },
@@ -265,7 +264,7 @@ describe.skipIf(!canRead)('inner loops', () => {
       const loops = hotLoops(tile, isa).sort((a, b) => b.share - a.share);
       const [best] = loops;
       if (best === undefined) throw new Error(`${tile.name} has no loop over its tile`);
-      const key = `${isa} ${kernel}`;
+      const key = `${isa} ${kernel} ${tile.rows}×${tile.vectors}`;
       // A loop that also tests for borders may keep addresses on the stack, but no sums.
       for (const { code } of loops) {
         const spills = code.filter((one) => usesVectors(one) && usesStack(one, frame));
