@@ -29,6 +29,9 @@ constexpr std::ptrdiff_t kLongSum = 48;
 // Zen 4: 1 to 5 %, 3×3 and 1×1 layers of 3 to 28 pixels a row).
 constexpr double kWide = 1.03;
 
+// Ways of the plan.
+constexpr int kUsualTiles = 0, kWideTiles = 1;
+
 class DirectAlgorithm final : public Algorithm {
  public:
   constexpr DirectAlgorithm() : Algorithm(AlgorithmName::direct, "direct", "direct-channels") {}
@@ -37,6 +40,12 @@ class DirectAlgorithm final : public Algorithm {
 
   void block(Conv2dPlan& plan) const override {
     plan.lanes = Lanes::channels;
+    plan.way = kUsualTiles;
+    if (can_be_wide(plan)) {
+      Conv2dPlan wide = plan;
+      wide.way = kWideTiles;
+      if (row_cost(shape_of(wide)) < row_cost(shape_of(plan))) plan = wide;
+    }
     const Direct d = shape_of(plan);
     const Panels panels = d.filter_panels();
     plan.blocks = {d.blocks.panels * panels.max_width(),
@@ -64,8 +73,7 @@ class DirectAlgorithm final : public Algorithm {
   }
 
   PackedLayout packed_layout(const Conv2dPlan& plan) const override {
-    const bool is_wide = shape_of(plan).is_wide();
-    return is_wide ? PackedLayout::wide_lane_panels : PackedLayout::lane_panels;
+    return plan.way == kWideTiles ? PackedLayout::wide_lane_panels : PackedLayout::lane_panels;
   }
 
   std::ptrdiff_t packed_floats(const Conv2dPlan& plan) const override {
@@ -94,6 +102,10 @@ class DirectAlgorithm final : public Algorithm {
     return is_pointwise(p) ? flattened(patches) : patches;
   }
 
+  static bool can_be_wide(const Conv2dPlan& plan) {
+    return plan.isa->kernels.direct->wide.mr > 0 && plan.problem.k() >= kLongSum;
+  }
+
   // One step of k over a row of tiles.
   static double row_cost(const Direct& d) {
     return step_cost(d.segments(), d.filter_panels()) * (d.is_wide() ? kWide : 1);
@@ -103,8 +115,9 @@ class DirectAlgorithm final : public Algorithm {
   static Direct shape_of(const Conv2dPlan& plan) {
     const Conv2dProblem& p = plan.problem;
     const Patches patches = patches_for(p, nullptr, 0, 0);
-    Direct d{plan.isa->kernels.direct,
-             plan.isa->kernels.direct->usual,
+    const DirectKernel* kernel = plan.isa->kernels.direct;
+    Direct d{kernel,
+             plan.way == kWideTiles ? kernel->wide : kernel->usual,
              p.group_filters(),
              p.group_channels(),
              p.pixels() / patches.out_width,
@@ -113,11 +126,7 @@ class DirectAlgorithm final : public Algorithm {
              nullptr,
              {}};
     d.blocks = direct_blocks(d);
-    if (d.kernel->wide.mr == 0 || p.k() < kLongSum) return d;
-    Direct wide = d;
-    wide.tile = d.kernel->wide;
-    wide.blocks = direct_blocks(wide);
-    return row_cost(wide) < row_cost(d) ? wide : d;
+    return d;
   }
 };
 
