@@ -81,6 +81,19 @@ std::vector<float> convolve(Suite& suite, const Case& c, const Isa& isa,
   return {output.begin() + kCanary, output.end() - kCanary};
 }
 
+void test_transforms(Suite& suite, const std::string& what,
+                     const std::function<void(const Isa&, const WinogradTransforms&)>& body) {
+  for (int i = 0; i < isa_count(); ++i) {
+    const Isa& isa = isa_at(i);
+    if (!isa.runs_here()) continue;
+    for (const WinogradTransforms* transforms :
+         {&isa.kernels.winograd->f2, &isa.kernels.winograd->f4}) {
+      suite.test("winograd f" + std::to_string(transforms->tile) + " on " + isa.name + ", " + what,
+                 [&] { body(isa, *transforms); });
+    }
+  }
+}
+
 double exact_sum(const Case& c, std::ptrdiff_t n, std::ptrdiff_t oc, std::ptrdiff_t oh,
                  std::ptrdiff_t ow) {
   const std::ptrdiff_t first = oc / c.group_filters() * c.group_channels();

@@ -3,7 +3,9 @@
 // when it is cut at random.
 #pragma once
 
+#include <functional>
 #include <limits>
+#include <string>
 #include <vector>
 
 #include "check.h"
@@ -47,6 +49,10 @@ struct Case {
 // The whole convolution, each group cut at random into blocks and into four tasks.
 std::vector<float> convolve(Suite& suite, const Case& c, const Isa& isa,
                             const WinogradTransforms& transforms, Random& random);
+
+// A test of the transforms of each tile, of each instruction set that runs here.
+void test_transforms(Suite& suite, const std::string& what,
+                     const std::function<void(const Isa&, const WinogradTransforms&)>& body);
 
 // Before bias, add and activation, in double.
 double exact_sum(const Case& c, std::ptrdiff_t n, std::ptrdiff_t oc, std::ptrdiff_t oh,

@@ -122,17 +122,9 @@ void check_rms(Suite& suite, const Isa& isa, const WinogradTransforms& transform
 }  // namespace
 
 void winograd_error_tests(Suite& suite) {
-  for (int i = 0; i < isa_count(); ++i) {
-    const Isa& isa = isa_at(i);
-    if (!isa.runs_here()) continue;
-    for (const WinogradTransforms* transforms :
-         {&isa.kernels.winograd->f2, &isa.kernels.winograd->f4}) {
-      suite.test(
-          "winograd f" + std::to_string(transforms->tile) + " on " + isa.name + ", rms error", [&] {
-            for (const Layer& layer : kLayers) check_rms(suite, isa, *transforms, layer);
-          });
-    }
-  }
+  test_transforms(suite, "rms error", [&](const Isa& isa, const WinogradTransforms& transforms) {
+    for (const Layer& layer : kLayers) check_rms(suite, isa, transforms, layer);
+  });
 }
 
 }  // namespace gemmconv::test

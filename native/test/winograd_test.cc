@@ -141,21 +141,10 @@ void check_case(Suite& suite, const Isa& isa, const WinogradTransforms& transfor
 }  // namespace
 
 void winograd_tests(Suite& suite) {
-  for (int i = 0; i < isa_count(); ++i) {
-    const Isa& isa = isa_at(i);
-    if (!isa.runs_here()) continue;
-    for (const WinogradTransforms* transforms :
-         {&isa.kernels.winograd->f2, &isa.kernels.winograd->f4}) {
-      suite.test(
-          "winograd f" + std::to_string(transforms->tile) + " on " + isa.name + ", any geometry",
-          [&] {
-            Random random(11);
-            for (int repeat = 0; repeat < 100; ++repeat) {
-              check_case(suite, isa, *transforms, random);
-            }
-          });
-    }
-  }
+  test_transforms(suite, "any geometry", [&](const Isa& isa, const WinogradTransforms& transforms) {
+    Random random(11);
+    for (int repeat = 0; repeat < 100; ++repeat) check_case(suite, isa, transforms, random);
+  });
 }
 
 }  // namespace gemmconv::test
