@@ -50,15 +50,23 @@ Conv2dProblem random_problem(Random& random) {
     p.dilation_w = 1 + random.below(3);
     p.pad_top = random.below(4);
     p.pad_left = random.below(depthwise && random.below(4) == 0 ? 300 : 5);
-    const bool pointwise = random.below(4) == 0;
-    if (pointwise) {
+    std::ptrdiff_t pad_bottom = random.below(4), pad_right = random.below(5);
+    if (random.below(4) == 0) {
       p.kernel_h = p.kernel_w = p.stride_h = p.stride_w = 1;
-      p.pad_top = p.pad_left = 0;
+      p.pad_top = p.pad_left = pad_bottom = pad_right = 0;
     }
-    p.out_height = out_extent(p.height, p.pad_top + (pointwise ? 0 : random.below(4)), p.kernel_h,
-                              p.stride_h, p.dilation_h);
-    p.out_width = out_extent(p.width, p.pad_left + (pointwise ? 0 : random.below(5)), p.kernel_w,
-                             p.stride_w, p.dilation_w);
+    // Rows of the image and of outputs that collide in L1.
+    if (square && random.below(12) == 0) {
+      p.channels = p.out_channels = p.groups = 1;
+      p.height = 33 + random.below(8);
+      p.width = 512;
+      p.kernel_h = p.kernel_w = 3;
+      p.stride_h = p.stride_w = p.dilation_h = p.dilation_w = 1;
+      p.pad_left = pad_right = 1;
+    }
+    p.out_height =
+        out_extent(p.height, p.pad_top + pad_bottom, p.kernel_h, p.stride_h, p.dilation_h);
+    p.out_width = out_extent(p.width, p.pad_left + pad_right, p.kernel_w, p.stride_w, p.dilation_w);
   } while (p.out_height < 1 || p.out_width < 1);
   p.layout = random.below(2) == 0 ? Layout::nchw : Layout::nhwc;
   p.filter_layout = random.below(2) == 0 ? FilterLayout::oihw : FilterLayout::hwio;
