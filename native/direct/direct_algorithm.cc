@@ -7,6 +7,7 @@
 #include "direct/direct.h"
 #include "direct/direct_window.h"
 #include "filter.h"
+#include "lines.h"
 #include "views.h"
 
 namespace gemmconv {
@@ -28,6 +29,10 @@ constexpr std::ptrdiff_t kLongSum = 48;
 // What a step of wide tiles takes longer than its multiply-adds, with no register to spare (AVX2,
 // Zen 4: 1 to 5 %, 3×3 and 1×1 layers of 3 to 28 pixels a row).
 constexpr double kWide = 1.03;
+// Cycles after which the next line of weights is there when the first tile of a panel reads it
+// (AVX2, Zen 4, whose tiles want one every 6: 5 to 7 more, 1×1 layers of 320 to 1152 channels at 7
+// and 14).
+constexpr double kWeightsLine = 12.0;
 
 // Ways of the plan.
 constexpr int kUsualTiles = 0, kWideTiles = 1;
@@ -63,7 +68,7 @@ class DirectAlgorithm final : public Algorithm {
     const double cycles = store_cycles(p, plan.lanes) +
                           (has_parts ? kPartVector * static_cast<double>(p.pixels()) : 0) +
                           static_cast<double>(d.tiles() * d.filter_panels().count()) * tile +
-                          static_cast<double>(copied_lines(d)) * kCopyLine;
+                          static_cast<double>(copied_lines(d)) * kCopyLine + waits(p, d);
     return static_cast<double>(p.group_channels() * d.out_height) * inside_taps(p) * row_cost(d) +
            cycles * units_a_cycle(d.kernel->lanes);
   }
@@ -104,6 +109,14 @@ class DirectAlgorithm final : public Algorithm {
 
   static bool can_be_wide(const Conv2dPlan& plan) {
     return plan.isa->kernels.direct->wide.mr > 0 && plan.problem.k() >= kLongSum;
+  }
+  // For weights, cycles.
+  static double waits(const Conv2dProblem& p, const Direct& d) {
+    const double lanes = static_cast<double>(d.kernel->lanes);
+    const double rows = static_cast<double>(d.tile.mr);
+    const double line = rows * kLineFloats / lanes / units_a_cycle(d.kernel->lanes);
+    const double lines = static_cast<double>(p.k() * d.filter_panels().stored()) / kLineFloats;
+    return lines * std::max(kWeightsLine - line, 0.0);
   }
 
   // One step of k over a row of tiles.

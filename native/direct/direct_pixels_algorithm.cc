@@ -30,8 +30,8 @@ constexpr double kCopyScattered = 3.0;
 constexpr double kCrossing = 1.25;
 // A step that reads a page of its own takes at least so many cycles, where a tile reads more pages
 // than the first level of the TLB holds beside weights and outputs (1×1 layers of ResNet-50 on
-// AVX2: 6.9 to 8.8, with 64 of the 72 entries of Zen 4 on; AVX-512's larger tiles hide it).
-constexpr double kPageStep = 7.0;
+// AVX2: 6.4 to 7.4, with 64 of the 72 entries of Zen 4 on; AVX-512's larger tiles hide it).
+constexpr double kPageStep = 6.6;
 constexpr std::ptrdiff_t kPages = 60, kPageFloats = 1024;
 // What masks for the ends of rows add to a tile where a multiply-add of a vector takes half a
 // cycle, and, with more lanes, half as much; and cycles to lay them out and to begin with strips
