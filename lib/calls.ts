@@ -109,7 +109,10 @@ export class RunCall implements Call, Late, Abortable {
   readonly #signal: AbortSignal | null;
   /** Nobody else sees it before the promise resolves. null where the output goes to `out`. */
   #output: Float32Array | null;
-  /** Where it stands in line for its output; null where that is small, or the caller's. */
+  /**
+   * Where it stands in line for its output; null where that is small or the caller's, where memory
+   * is given away, and where a filter is still being packed.
+   */
   readonly #line: Line | null;
   #isWaiting: boolean;
   #ticket = -1;
@@ -174,7 +177,11 @@ export class RunCall implements Call, Late, Abortable {
     try {
       this.#output = uninitialised(this.#tensors.outputCount);
     } catch (error) {
-      this.#abandon(error);
+      this.#isSettled = true;
+      this.#stopListening();
+      binding.forgo(this.#ticket);
+      release(this.#ticket);
+      this.#reject(error);
       return 'not';
     }
     this.#isWaiting = false;

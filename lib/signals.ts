@@ -19,8 +19,9 @@ export function listen(signal: AbortSignal, call: Abortable): void {
     return;
   }
   const calls = new Set([call]);
+  // The newest first: those that wait in line (lines.ts) are not to begin when others leave.
   const listener = () => {
-    for (const one of [...calls]) one.abort();
+    for (const one of [...calls].reverse()) one.abort();
   };
   audiences.set(signal, { calls, listener });
   signal.addEventListener('abort', listener);
