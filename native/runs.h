@@ -80,8 +80,9 @@ inline constexpr std::ptrdiff_t kAskedRows = 32, kRunsAhead = 16;
 
 inline void ask_for_runs(const float* src, std::ptrdiff_t src_stride, std::ptrdiff_t rows) {
   for (std::ptrdiff_t i = 0; i < 4; ++i) {
-    for (std::ptrdiff_t c = 0; c < rows; c += kLineFloats)
+    for (std::ptrdiff_t c = 0; c < rows; c += kLineFloats) {
       __builtin_prefetch(src + i * src_stride + c);
+    }
   }
 }
 

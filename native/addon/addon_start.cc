@@ -2,7 +2,8 @@
 // How asynchronous calls start. A JS buffer may be transferred, resized or freed while a worker
 // reads it, so a call copies its input before it returns, and writes to an array that nobody else
 // has seen, or to memory of its own. Unless the caller gives memory away: then a call is admitted
-// first, lib/transfer.ts takes the memory from him, and the call begins in place.
+// first, lib/transfer.ts takes the memory from him, and the call begins in place. One that stands
+// in line for its output (lib/lines.ts) is admitted first, too, and begins when it has it.
 #include <cstring>
 #include <memory>
 #include <new>

@@ -11,7 +11,7 @@ namespace gemmconv {
 namespace {
 
 // Of larger planes with steps of one there is little to gain, and outputs past the caches go
-// another way (depthwise_pixels.cc). A row of the image is copied to scratch.
+// another way (depthwise_pixels.cc). All rows under a tile may be copied to scratch.
 constexpr std::ptrdiff_t kPlaneMost = 128 * 128;
 constexpr std::ptrdiff_t kWidthMost = 8192;
 // Rows of outputs of a tile: those over about so many floats, which L1 holds, within bounds.

@@ -42,9 +42,9 @@ void set_row_of_taps(DirectTile& tile, const Patches& p, std::ptrdiff_t iw, std:
 }
 
 // Taps of sums up to so short ask for the outputs to be written next, if these are vectors, instead
-// of weights, of which there are few. 3×3 3->64@224 nhwc, whose outputs come from L3 or
-// beyond: 2.14
-// -> 1.77 ms; 1×10 stride 5 1->512@16000 0.411 -> 0.400, 1×1 64->256@56 0.933 -> 0.927 (Zen 4).
+// of weights, of which there are few. (Zen 4: 3×3 3->64@224 nhwc, whose outputs come from L3 or
+// beyond, 2.14 -> 1.77 ms; 1×10 stride 5 1->512@16000 0.411 -> 0.400; 1×1 64->256@56 0.933 ->
+// 0.927.)
 constexpr std::ptrdiff_t kShortSum = 64;
 
 // What the tiles of a block have in common, and, while one is computed, it. Written once: what is

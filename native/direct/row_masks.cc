@@ -9,8 +9,8 @@
 namespace gemmconv {
 namespace {
 
-// Up to here masks are laid out such that every vector of them is aligned. Few tiles of wider rows
-// have any.
+// Up to here masks are laid out such that every vector of them is aligned, where no lanes are left
+// out between rows. Few tiles of wider rows have any.
 constexpr std::ptrdiff_t kAlignedWidth = 256;
 
 std::ptrdiff_t period_of(std::ptrdiff_t width, std::ptrdiff_t vector) {

@@ -24,10 +24,6 @@ constexpr int kLeastPixels = (kPixels + 1) / 2;  // even parts of more than kPix
 // each column and keeps most of them on the stack.
 [[gnu::always_inline]] inline void forget(const float*& p) { asm("" : "+r"(p)); }
 
-// Keeps a load where it is. Left alone, GCC repeats it as an operand of each of up to three
-// multiply-adds.
-[[gnu::always_inline]] inline void keep_load() { asm volatile("" ::: "memory"); }
-
 // The taps of one row of the image for those output rows whose window holds it. Outputs p with
 // 0 ≤ j - p·Step < KW have column j in their window. The last rows ask for those of the next tile
 // below.

@@ -74,10 +74,6 @@ template <int V>
 // loaded twice but where runs meet, and the processor overlaps the rows' chains (Zen 4: 9.4 cycles
 // a vector of nine multiply-adds, of one a cycle).
 
-// Keeps a load where it is. Left alone, GCC repeats it as an operand of each of up to three
-// multiply-adds.
-[[gnu::always_inline]] inline void keep_load() { asm volatile("" ::: "memory"); }
-
 // What a column takes along: the sums of the outputs whose windows hold the row at hand, the lowest
 // output's first. Where registers are few the compiler keeps weights in memory.
 template <int K, bool kMasked>

@@ -60,10 +60,6 @@ template <int kLane, int... I>
   return __builtin_shufflevector(v, other, (I + 1 < kLanes ? I + 1 : kLanes + kLane)...);
 }
 
-// Keeps a load where it is. Left alone, GCC repeats it as an operand of each of up to three
-// multiply-adds.
-[[gnu::always_inline]] inline void keep_load() { asm volatile("" ::: "memory"); }
-
 // The vectors of a row of the image from which V vectors' taps are made, and what comes after them.
 template <int K, int Step, int V, int P>
 struct Line;

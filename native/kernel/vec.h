@@ -42,6 +42,10 @@ constexpr bool kStreams = kLanes * sizeof(float) == 64;
 [[maybe_unused]] void end_streaming() {}
 #endif
 
+// Keeps a load where it is. Left alone, GCC repeats it as an operand of each of up to three
+// multiply-adds.
+[[gnu::always_inline]] inline void keep_load() { asm volatile("" ::: "memory"); }
+
 // x - 0 is x for every x; x + 0 is not (-0), and costs Clang half the speed on AVX2.
 [[gnu::always_inline]] inline Vec broadcast(float x) { return x - Vec{}; }
 
