@@ -8,6 +8,7 @@
 #include "direct/direct_window.h"
 #include "filter.h"
 #include "lines.h"
+#include "system/cpu.h"
 #include "views.h"
 
 namespace gemmconv {
@@ -31,7 +32,7 @@ constexpr std::ptrdiff_t kLongSum = 48;
 constexpr double kWide = 1.03;
 // Cycles after which the next line of weights is there when the first tile of a panel reads it
 // (AVX2, Zen 4, whose tiles want one every 6: 5 to 7 more, 1×1 layers of 320 to 1152 channels at 7
-// and 14).
+// and 14), unless all weights are in L1.
 constexpr double kWeightsLine = 12.0;
 
 // Ways of the plan.
@@ -115,7 +116,9 @@ class DirectAlgorithm final : public Algorithm {
     const double lanes = static_cast<double>(d.kernel->lanes);
     const double rows = static_cast<double>(d.tile.mr);
     const double line = rows * kLineFloats / lanes / units_a_cycle(d.kernel->lanes);
-    const double lines = static_cast<double>(p.k() * d.filter_panels().stored()) / kLineFloats;
+    const std::ptrdiff_t floats = p.k() * d.filter_panels().stored();
+    if (static_cast<std::size_t>(floats) * sizeof(float) <= cache_sizes().l1) return 0;
+    const double lines = static_cast<double>(floats) / kLineFloats;
     return lines * std::max(kWeightsLine - line, 0.0);
   }
 
