@@ -4,11 +4,11 @@
 // has seen, or to memory of its own. Unless the caller gives memory away: then a call is admitted
 // first, lib/transfer.ts takes the memory from him, and the call begins in place. One that stands
 // in line for its output (lib/lines.ts) is admitted first, too, and begins when it has it.
-#include <cstring>
 #include <memory>
 #include <new>
 
 #include "addon/addon_call.h"
+#include "system/copy.h"
 #include "threads/threads.h"
 
 namespace gemmconv::addon {
@@ -63,7 +63,11 @@ class Parts {
   }
   float* copy(const Floats& from, std::ptrdiff_t floats) {
     float* const part = take(floats);
-    if (floats > 0) std::memcpy(part, from.data, static_cast<std::size_t>(floats) * sizeof(float));
+    if (floats > 0) {
+      copy_for_other_core(reinterpret_cast<std::byte*>(part),
+                          reinterpret_cast<const std::byte*>(from.data),
+                          static_cast<std::size_t>(floats) * sizeof(float));
+    }
     return part;
   }
 

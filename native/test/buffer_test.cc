@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: MIT
 #include "system/buffer.h"
 
+#include <algorithm>
+#include <cstring>
+#include <string>
 #include <utility>
 #include <vector>
 
 #include "check.h"
+#include "system/copy.h"
 
 namespace gemmconv::test {
 namespace {
@@ -44,6 +48,21 @@ void buffer_tests(Suite& suite) {
                const Buffer small = cache.take(kMiB);
                suite.check(small.size() == kMiB, "one of five for a request of one");
              });
+  suite.test("a copy for another core is one, and no byte more, wherever its source begins", [&] {
+    for (const std::size_t bytes : {0, 1, 64, 65'535, 65'536, 65'537, 65'599, 200'000}) {
+      for (const std::size_t offset : {0, 1, 4, 20}) {
+        std::vector<std::byte> source(offset + bytes);
+        for (std::size_t i = 0; i < source.size(); ++i) source[i] = std::byte(i * 7 % 251);
+        const Buffer copy(bytes + 1);
+        std::memset(copy.data(), 255, copy.size());
+        copy_for_other_core(copy.data(), source.data() + offset, bytes);
+        const bool same = std::equal(source.begin() + static_cast<std::ptrdiff_t>(offset),
+                                     source.end(), copy.data());
+        suite.check(same, std::to_string(bytes) + " bytes from " + std::to_string(offset));
+        suite.check(copy.data()[bytes] == std::byte(255), "one byte more");
+      }
+    }
+  });
 }
 
 }  // namespace gemmconv::test
