@@ -49,8 +49,9 @@ void buffer_tests(Suite& suite) {
                suite.check(small.size() == kMiB, "one of five for a request of one");
              });
   suite.test("a copy for another core is one, and no byte more, wherever its source begins", [&] {
-    for (const std::size_t bytes : {0, 1, 64, 65'535, 65'536, 65'537, 65'599, 200'000}) {
-      for (const std::size_t offset : {0, 1, 4, 20}) {
+    for (const std::size_t bytes :
+         std::vector<std::size_t>{0, 1, 64, 65'535, 65'536, 65'537, 65'599, 200'000}) {
+      for (const std::size_t offset : std::vector<std::size_t>{0, 1, 4, 20}) {
         std::vector<std::byte> source(offset + bytes);
         for (std::size_t i = 0; i < source.size(); ++i) source[i] = std::byte(i * 7 % 251);
         const Buffer copy(bytes + 1);
