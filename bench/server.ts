@@ -18,6 +18,7 @@ import {
   stats,
   type Tensor,
 } from 'gemmconv';
+import { exchangeNanoseconds } from './exchange.js';
 import { doNothing } from './internals.js';
 
 const CONCURRENT = 32;
@@ -228,10 +229,12 @@ async function saturated(make: Caller, how: string): Promise<void> {
   console.log(
     `(marks: 0.9 of runSync in a loop over ${CONCURRENT} inputs into fresh memory, delay p99 < 5 ms,`,
   );
-  console.log(`readFile p99 < 15 ms; medians of ${ROUNDS} rounds of both)`);
+  console.log(
+    `readFile p99 < 15 ms; medians of ${ROUNDS} rounds of both; line: from core to core and back)`,
+  );
   row(
     ...['', 'run /s', 'of runSync', 'of it in cache', 'CPU µs a call', 'of runSync'],
-    ...['delay p99 ms', 'readFile p99', 'busy'],
+    ...['delay p99 ms', 'readFile p99', 'busy', 'line ns'],
   );
   for (const one of [SMALL, MEDIUM, LARGE, HUGE]) {
     const callers = await callersOf(make, one, CONCURRENT);
@@ -251,7 +254,7 @@ async function saturated(make: Caller, how: string): Promise<void> {
       reads.push(...(await endReading()));
       rounds.push([
         ...[perSecond, perSecond / alike.perSecond, perSecond / best.perSecond],
-        ...[cpuMicroseconds, alike.cpuMicroseconds, busy],
+        ...[cpuMicroseconds, alike.cpuMicroseconds, busy, await exchangeNanoseconds()],
       ]);
     }
     const medians = rounds[0]?.map((_, i) =>
@@ -260,11 +263,12 @@ async function saturated(make: Caller, how: string): Promise<void> {
         0.5,
       ),
     );
-    const [run = 0, ofAlike = 0, ofBest = 0, cpu = 0, cpuAlike = 0, busy = 0] = medians ?? [];
+    const [run = 0, ofAlike = 0, ofBest = 0, cpu = 0, cpuAlike = 0, busy = 0, line = 0] =
+      medians ?? [];
     const delayMs = delay.percentile(99) / 1e6 - 1; // less the sampling interval
     row(
       ...[one.name, run, ofAlike, ofBest, cpu, cpuAlike],
-      ...[delayMs, percentile(reads, 0.99), busy],
+      ...[delayMs, percentile(reads, 0.99), busy, line],
     );
   }
 }
