@@ -14,7 +14,8 @@ namespace gemmconv {
 #if defined(__x86_64__)
 namespace {
 
-// Smaller ones are read from the caches before they leave them: 48 KB +6 % time.
+// Smaller ones may still be in the caches when they are read. At 25 KB, 32 pending, calls a second
+// would be 62 700 -> 58 800 with an L3 in common, 49 100 -> 52 100 without.
 constexpr std::size_t kStreamedFrom = std::size_t{64} << 10;
 
 // Past the caches. Lines that the other core has read stay in its cache, and to write to them the
