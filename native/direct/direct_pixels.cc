@@ -4,9 +4,9 @@
 #include <algorithm>
 #include <bit>
 
+#include "direct/pixel_asks.h"
 #include "lines.h"
 #include "strip.h"
-#include "system/cpu.h"
 #include "threads/slice.h"
 
 namespace gemmconv {
@@ -53,34 +53,6 @@ void locate_taps_in_place(const DirectPixels& d, std::ptrdiff_t* taps) {
   }
 }
 
-// Whether tiles of windows ask for the next one's pixels. They do where image and outputs are far
-// more than L2 (Zen 4, 3×3 32->32@256: 11.9 -> 11.0 ms, on AVX2 17.1 -> 13.3); at 2 MB it costs up
-// to 8 %.
-bool comes_from_afar(const DirectPixels& d) {
-  const std::ptrdiff_t plane = d.patches.height * d.patches.width;
-  const auto l2_floats = static_cast<std::ptrdiff_t>(cache_sizes().l2 / sizeof(float));
-  return (d.channels + d.filters) * plane > 4 * l2_floats;
-}
-
-// Once in so many steps, so that there is an ask for each line of a tile.
-std::ptrdiff_t steps_an_ask(const DirectPixels& d) {
-  const std::ptrdiff_t tile = d.kernel->vectors[d.filter_panels()[0].width - 1] * d.kernel->lanes;
-  return std::max<std::ptrdiff_t>(d.patches.kernel_h * d.patches.kernel_w / lines_of(tile), 1);
-}
-
-// Of the lowest row that is under a tile, the only one that is new, one line after the other.
-void locate_asks(const DirectPixels& d, std::ptrdiff_t* asks) {
-  const Patches& p = d.patches;
-  const std::ptrdiff_t every = steps_an_ask(d);
-  for (std::ptrdiff_t c = 0; c < d.channels; ++c) {
-    const std::ptrdiff_t lowest =
-        c * p.channel_stride + (p.kernel_h - 1) * p.dilation_h * p.row_stride;
-    for (std::ptrdiff_t i = 0; i < p.kernel_h * p.kernel_w; ++i) {
-      *asks++ = lowest + i / every * kLineFloats;
-    }
-  }
-}
-
 // A run of lanes to compute, from the beginning of a row. They are the outputs from `pixel` on; but
 // of every `row` lanes only the first `columns` are outputs.
 struct Run {
@@ -91,11 +63,11 @@ struct Run {
   const RowMasks* masks;  // null where all taps are inside
 };
 
-// From so many steps on a tile asks for its output, and for pixels three tiles ahead instead of
-// one: 1×1 256->64@56 in a batch of 8, which comes from DRAM and goes there, gains 10 % (Zen 4).
-// From two tiles to six there is no difference. It gains 3 % more if lines are asked for one by one
-// instead of a tile's outputs, and three lines of pixels, at once.
-constexpr std::ptrdiff_t kManySteps = 48;
+// With many steps a tile asks for its outputs, and for pixels three tiles ahead instead of one: 1×1
+// 256->64@56 in a batch of 8, which comes from DRAM and goes there, gains 10 % (Zen 4). Six tiles
+// are 2 % worse. It gains 3 % more if lines are asked for one by one instead of a tile's outputs,
+// and three lines of pixels, at once; and 3 % if of outputs not the lines are that vectors start
+// in, but those that they reach into, which the tile before had no part in (7.55 -> 7.33 ms).
 constexpr std::ptrdiff_t kTilesAhead = 3;
 
 // Cuts runs into tiles of whole vectors, evenly.
@@ -122,12 +94,12 @@ class Tiles {
     work.tile.output = &work.output;
     work.tile.mask_steps = scratch_.mask_steps;
     work.tile.asks = run.taps;
-    // Of the panels that read the same pixels the first asks for them.
-    if (run.masks != nullptr && filter_panels.begin == first_panel_ && comes_from_afar(d_)) {
-      work.tile.asks = scratch_.asks;
-      work.tile.ahead = most_ * d_.kernel->lanes;
-      work.tile.ask_first = 0;
-      work.tile.ask_every = steps_an_ask(d_);
+    if (!run.reads_on && comes_from_afar(d_)) {
+      if (work.output.lane_stride == 1) ask_for_outputs(d_, work.tile);
+      // Of the panels that read the same pixels the first asks for them.
+      if (run.masks != nullptr && filter_panels.begin == first_panel_) {
+        ask_for_pixels(d_, scratch_.asks, work.tile);
+      }
     }
     for (std::ptrdiff_t i = 0; i < rows; ++i) {
       if (!compute_run(run, work)) return false;

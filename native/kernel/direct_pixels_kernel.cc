@@ -11,6 +11,8 @@ namespace {
 // Nine rows of three vectors, or six of two: the most a tap's loads are shared while the sums fit.
 constexpr int kMr = GEMMCONV_REGISTERS >= 32 ? 9 : 6;
 
+constexpr int kLineFloats = 16;
+
 // Fewer rows have more vectors: R·V sums, V vectors of pixels and a weight fit the registers.
 constexpr int vectors_of(int rows) {
   const int vectors = (GEMMCONV_REGISTERS - 1) / (rows + 1);
@@ -108,7 +110,9 @@ template <bool kMasks, int R, int V>
   // Asked for little by little: a line that comes from DRAM holds one of the core's two dozen miss
   // buffers for as long as twenty steps take, and while all are held, pixels that L2 has wait, too.
   std::ptrdiff_t ask = t.ask_first;
-  const float* c = t.output->c;
+  // Of a row of outputs the lines behind the one that the tile before has reached into.
+  constexpr int kFirst = (V * kLanes < kLineFloats ? V * kLanes : kLineFloats) - 1;
+  const float* c = t.output->c + t.outputs_ahead;
   int rows_to_ask = t.asks_for_outputs ? R : 0;
   for (std::ptrdiff_t k = 0; k < t.k; ++k) {
     const float* x = t.x + t.taps[k];
@@ -117,7 +121,7 @@ template <bool kMasks, int R, int V>
       __builtin_prefetch(t.x + t.asks[k] + t.ahead);
       if (rows_to_ask > 0) {
         GEMMCONV_UNROLL
-        for (int v = 0; v < V; ++v) __builtin_prefetch(c + v * kLanes, 1);
+        for (int i = kFirst; i < V * kLanes; i += kLineFloats) __builtin_prefetch(c + i, 1);
         c += t.output->row_stride;
         --rows_to_ask;
       }

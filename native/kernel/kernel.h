@@ -121,10 +121,11 @@ struct DirectPixelsTile {
   const float* x;
   const std::ptrdiff_t* taps;
   // From step ask_first on, once in ask_every steps, the tile asks for what is at
-  // x[asks[k] + ahead], and for a row of its outputs, if asks_for_outputs.
+  // x[asks[k] + ahead], and, if asks_for_outputs, for a row of outputs, so far ahead of its own.
   const std::ptrdiff_t* asks;
   std::ptrdiff_t ahead, ask_first, ask_every;
   bool asks_for_outputs;
+  std::ptrdiff_t outputs_ahead;
   const float* w;  // k × rows
   std::ptrdiff_t k;
   // The outputs, neighbours in memory, lie on runs of lanes: first_run of them, then again and
