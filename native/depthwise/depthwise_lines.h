@@ -9,8 +9,9 @@
 
 namespace gemmconv {
 
-// A run is computed by one call; a copy is made of what a run reads.
-inline constexpr std::ptrdiff_t kVectorsOfRun = 8;
+// A run is computed by one call; a copy is made of what a run reads. Its vectors come in fours, or
+// in pairs of up to six apart (depthwise_pixels_kernel.cc).
+inline constexpr std::ptrdiff_t kVectorsOfRun = 12;
 // The first of `count` indices for which something no more holds, by bisection: padding, and with
 // it the vectors outside the image, may be beyond all that a loop could go through, and be planned
 // for.
@@ -57,6 +58,7 @@ class DepthwiseLines {
     if (inside_.size() <= 0) inside_.begin = inside_.end = touching_.end;
   }
 
+  std::ptrdiff_t lanes() const { return lanes_; }
   std::ptrdiff_t outputs() const { return outputs_; }
   std::ptrdiff_t count() const { return count_; }
   // The last vector ends where the row does, and overlaps the one before.

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <numeric>
 
 #include "depthwise/depthwise_lines.h"
 #include "depthwise/depthwise_planes.h"
@@ -24,18 +25,12 @@ constexpr std::ptrdiff_t kFewestRowsOf3x3 = 16, kFewestRowsOf5x5 = 40, kMostRows
 // what the next run needs, below or in the next plane (Zen 4, 3×3: 8 images of 144@56 1.60 -> 1.15
 // ms, 96@224 in L3 4.2 -> 1.2, with what is but 128 floats ahead in the row); of wide rows, under
 // which that is too far away, for what lies so many floats ahead (1080p, three channels: 5.5 ms
-// without, 3.0 with 32, 1.9 with 64, 1.7 with 96 and 128; into L1, whose sets the rows share, 4.0).
+// without, 3.0 with 32, 1.9 with 64, 1.7 with 96 and 128; into L1, whose sets the rows share, 4.0;
+// a run is up to 192 of them).
 // At 960 floats what is below is the better to ask for, 1.69 -> 1.20 ms, at 1280 to 3856 now this,
 // now that by a tenth, at 5760 and 8208 it is the worse.
 constexpr std::ptrdiff_t kFloatsOfWideRow = 1200;
-constexpr std::ptrdiff_t kFloatsAhead = 128;
-// Where rows of image and outputs are so many floats apart, one lies under the other in L1's sets,
-// and a load takes the stores to the rows above, of equal address but for the page, for its own: it
-// waits for each. Tiles of several rows and vectors load all they need before they store (Zen 4,
-// 3×3, one thread: 1024×1024 0.94 -> 0.41 ms, 2048×2048 3.6 -> 2.2, four planes of 512×512 0.54 ->
-// 0.39; at 256 pixels, and where channels lie side by side, they are the slower; 5×5 have enough to
-// do meanwhile).
-constexpr std::ptrdiff_t kFloatsThatCollide = 512;
+constexpr std::ptrdiff_t kFloatsAhead = 192;
 // Rows of outputs of any other window, of which a copy is made at once.
 constexpr std::ptrdiff_t kRowsOfCopy = 8;
 // Rows of outputs of one filter before the next of the same channel: its weights are spread over
@@ -62,14 +57,13 @@ class Shape {
     ahead = is_wide ? kFloatsAhead : std::min(below * p.stride_h, p.height) * wide;
     output_ahead = is_wide ? kFloatsAhead : below * lines.outputs();
     if (d.interleaved == 1) output_ahead = std::min(output_ahead, d.destination.filter_stride);
-    const bool several = (p.kernel_h >= kernel.rows && !is_5x5) || (is_3x3 && rows_collide(d));
-    if (down.step == 1 && several) {
-      kernels = kernel.several;
-      rows = kernel.rows;
-    } else if (down.step == 1 && is_3x3) {
+    if (down.step == 1 && is_3x3) {
       kernels = kernel.run3;
     } else if (down.step == 1 && is_5x5) {
       kernels = kernel.run5;
+    } else if (down.step == 1 && p.kernel_h >= kernel.rows) {
+      kernels = kernel.several;
+      rows = kernel.rows;
     } else {
       kernels = kernel.single;
       rows = kRowsOfCopy;
@@ -103,21 +97,15 @@ class Shape {
     return p.kernel_h == side && p.kernel_w == side;
   }
 
-  static bool rows_collide(const DepthwisePixels& d) {
-    const Patches& p = d.patches;
-    return d.interleaved == 1 && p.stride_w == 1 && p.out_width == p.width &&
-           p.width % kFloatsThatCollide == 0;
-  }
-
   // Where lines of memory start at the same outputs of all rows, and there are enough of them: of
-  // eight vectors four are streamed, for one more than there were. Of fewer, a run would be longer
-  // than it was planned for.
+  // twelve vectors eight are streamed, for one more than there were. Of fewer, a run would be
+  // longer than it was planned for.
   static bool can_stream(const DepthwisePixels& d) {
     const Patches& p = d.patches;
     const std::ptrdiff_t floats = p.out_width * d.interleaved;
     return d.is_streamed && d.kernel->can_stream && p.stride_h == 1 && p.stride_w == 1 &&
-           ((is_window(p, 3) && !rows_collide(d)) || is_window(p, 5)) &&
-           floats % d.kernel->lanes == 0 && floats >= kVectorsOfRun * d.kernel->lanes;
+           (is_window(p, 3) || is_window(p, 5)) && floats % d.kernel->lanes == 0 &&
+           floats >= kVectorsOfRun * d.kernel->lanes;
   }
 
   // Node's arrays start 16 bytes into a line.
@@ -254,6 +242,7 @@ class Planes {
     run.phase = 0;
     run.phase_step = d_.interleaved == 1 ? 0 : d_.kernel->lanes % d_.interleaved;
     run.period = d_.interleaved;
+    run.alike = d_.interleaved / std::gcd(d_.interleaved, shape_.lines.lanes());
     run.valid_lanes = static_cast<int>(lines.valid());
     run.end = shape_.down.apart == 1 ? end_ : row;
     run.ahead = shape_.ahead;

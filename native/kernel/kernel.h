@@ -244,6 +244,7 @@ struct DepthwisePixelsRun {
   const float* w;
   const float* bias;
   std::ptrdiff_t tap_stride, phase, phase_step, period;
+  std::ptrdiff_t alike;  // so many vectors on, the phase is the same again
   // Of a run of one vector, how many lanes exist; whole vectors may be written before `end`.
   int valid_lanes;
   const float* end;

@@ -38,7 +38,7 @@ Conv2dProblem random_problem(Random& random) {
     // Whose runs of rows are the lower the wider the image is.
     const bool square = depthwise && random.below(2) == 0;
     if (square) {
-      p.kernel_h = p.kernel_w = 3 + 2 * random.below(2);
+      p.kernel_h = p.kernel_w = 3;
       p.stride_h = p.stride_w = 1 + random.below(2);
     }
     if (square && random.below(8) == 0) {
@@ -55,11 +55,11 @@ Conv2dProblem random_problem(Random& random) {
       p.kernel_h = p.kernel_w = p.stride_h = p.stride_w = 1;
       p.pad_top = p.pad_left = pad_bottom = pad_right = 0;
     }
-    // Rows of the image and of outputs that collide in L1.
+    // Rows of many vectors, side by side or of several weights.
     if (square && random.below(12) == 0) {
-      p.channels = p.out_channels = p.groups = 1;
+      p.channels = p.out_channels = p.groups = 1 + random.below(12);
       p.height = 33 + random.below(8);
-      p.width = 512;
+      p.width = 512 / p.channels + random.below(16);
       p.kernel_h = p.kernel_w = 3;
       p.stride_h = p.stride_w = p.dilation_h = p.dilation_w = 1;
       p.pad_left = pad_right = 1;
