@@ -46,6 +46,20 @@ void read_in_place(const ChannelVectorsRead& t) {
   }
 }
 
+// The same pixels of planes that are halves of pages of 4 KB apart lie in a set or two of L1, which
+// hold fewer lines than a vector has channels: where two vectors reach into a line, it is fetched
+// twice. So many pixels are then worth one vector more, for all but the first to start where lines
+// do (Zen 4, 7×7 32@256 5.5 -> 4.6 ms, 32@64 0.18 -> 0.16).
+constexpr std::ptrdiff_t kFloatsThatCollide = 512;
+constexpr std::ptrdiff_t kFewestAligned = 4 * kLanes;
+
+[[gnu::always_inline]] inline std::ptrdiff_t to_second(const float* first, std::ptrdiff_t stride,
+                                                       std::ptrdiff_t pixels) {
+  if (stride % kFloatsThatCollide != 0 || pixels < kFewestAligned) return kLanes;
+  const std::size_t floats = reinterpret_cast<std::size_t>(first) / sizeof(float);
+  return kLanes - static_cast<std::ptrdiff_t>(floats % kLanes);
+}
+
 // Pixels [p, p + kLanes) of the run, channels on the lanes. Lanes past the last channel hold that
 // channel again, which nobody will read.
 [[gnu::always_inline]] inline void load_transposed(const ChannelVectorsRead& t, std::ptrdiff_t p,
@@ -95,14 +109,14 @@ void read_transposed(const ChannelVectorsRead& t) {
     }
     return;
   }
-  // The last vector overlaps the one before it: pixels may be stored twice.
-  std::ptrdiff_t p = 0;
-  while (true) {
+  // The first and the last vector overlap those beside them: pixels may be stored twice.
+  const std::ptrdiff_t last = t.pixels - kLanes;
+  std::ptrdiff_t next = to_second(t.x, t.channel_stride, t.pixels);
+  for (std::ptrdiff_t p = 0;; p = next < last ? next : last, next += kLanes) {
     Vec v[kLanes];
     load_transposed(t, p, v);
     store_pixels(t, p, v);
-    if (p + kLanes >= t.pixels) return;
-    p = p + 2 * kLanes <= t.pixels ? p + kLanes : t.pixels - kLanes;
+    if (p == last) return;
   }
 }
 
@@ -138,8 +152,9 @@ void write_in_place(const ChannelVectorsWrite& t) {
 
 void write_transposed(const ChannelVectorsWrite& t) {
   Output out = t.output;
-  for (std::ptrdiff_t p = 0; p < t.pixels; p += kLanes) {
-    const int valid = static_cast<int>(t.pixels - p < kLanes ? t.pixels - p : kLanes);
+  std::ptrdiff_t count = to_second(out.c, out.row_stride, t.pixels);
+  for (std::ptrdiff_t p = 0; p < t.pixels; p += count, count = kLanes) {
+    const int valid = static_cast<int>(t.pixels - p < count ? t.pixels - p : count);
     Vec v[kLanes];
     GEMMCONV_UNROLL
     for (int i = 0; i < kLanes; ++i) v[i] = load(t.strip + (p + i) * kLanes);
@@ -157,8 +172,8 @@ void write_transposed(const ChannelVectorsWrite& t) {
       }
       finish_in_memory(sums, static_cast<int>(t.channels), kLanes, valid, out);
     }
-    out.c += kLanes;
-    if (out.add != nullptr) out.add += kLanes;
+    out.c += count;
+    if (out.add != nullptr) out.add += count;
   }
 }
 

@@ -64,6 +64,14 @@ Conv2dProblem random_problem(Random& random) {
       p.stride_h = p.stride_w = p.dilation_h = p.dilation_w = 1;
       p.pad_left = pad_right = 1;
     }
+    // Planes whose pixels lie in the same sets of a cache.
+    if (depthwise && !square && random.below(8) == 0) {
+      p.height = 16;
+      p.width = 32;
+      p.kernel_h = p.kernel_w = 5 + 2 * random.below(2);
+      p.stride_h = p.stride_w = p.dilation_h = p.dilation_w = 1;
+      p.pad_top = p.pad_left = pad_bottom = pad_right = p.kernel_h / 2;
+    }
     p.out_height =
         out_extent(p.height, p.pad_top + pad_bottom, p.kernel_h, p.stride_h, p.dilation_h);
     p.out_width = out_extent(p.width, p.pad_left + pad_right, p.kernel_w, p.stride_w, p.dilation_w);
