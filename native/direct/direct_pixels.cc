@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cstdint>
 
 #include "direct/pixel_asks.h"
 #include "lines.h"
@@ -313,13 +314,33 @@ void windows(const DirectPixels& d, Range filter_panels, Range rows, const Scrat
   rows_from_strips(d, blocks, {inner.end, rows.end});
 }
 
+// Of so many vectors the first pixels are computed apart, for the others to start where lines do:
+// where two tiles reach into a line it is fetched twice, and channels that are whole pages apart
+// leave no more of them in L1 and L2 than tiles need once (Zen 4, AVX-512: 512->256@128 41.6
+// -> 38.4 ms, 256->64@128 5.9 -> 5.4, 56 pixels a side 1 % worse; AVX2: 14.8 -> 12.4, 64->64@64
+// 0.65 -> 0.56).
+constexpr std::ptrdiff_t kVectorsWorthAligning = 256;
+
+std::ptrdiff_t pixels_to_line(const DirectPixels& d) {
+  const Patches& p = d.patches;
+  const std::ptrdiff_t lanes = d.kernel->lanes;
+  if (p.channel_stride % lanes != 0 || p.out_width < kVectorsWorthAligning * lanes) return 0;
+  const auto floats = reinterpret_cast<std::uintptr_t>(p.image) / sizeof(float);
+  return (lanes - static_cast<std::ptrdiff_t>(floats) % lanes) % lanes;
+}
+
 // A 1×1 filter: one long row, of which the last vector may reach beyond the image.
 void row_of_pixels(const DirectPixels& d, Range filter_panels, Range tiles,
                    const Scratch& scratch) {
   locate_taps_in_place(d, scratch.in_place);
   const Blocks blocks(d, filter_panels, scratch);
-  const Range pixels{tiles.begin * d.columns, std::min(tiles.end * d.columns, d.patches.out_width)};
   const std::ptrdiff_t lanes = d.kernel->lanes;
+  const std::ptrdiff_t apart = pixels_to_line(d);
+  const auto begin_of = [&](std::ptrdiff_t tile) {
+    return std::min(apart + tile * d.columns, d.patches.out_width);
+  };
+  const Range pixels{begin_of(tiles.begin), begin_of(tiles.end)};
+  if (tiles.begin == 0 && apart > 0 && !blocks.copied({0, 1, 0, apart})) return;
   const std::ptrdiff_t whole = pixels.size() / lanes * lanes;
   if (whole > 0 && !blocks.in_place({0, 1, pixels.begin, whole})) return;
   if (whole < pixels.size()) {

@@ -54,6 +54,12 @@ Conv2dProblem random_problem(Random& random) {
     if (random.below(4) == 0) {
       p.kernel_h = p.kernel_w = p.stride_h = p.stride_w = 1;
       p.pad_top = p.pad_left = pad_bottom = pad_right = 0;
+      // Enough pixels for some of them to be computed apart.
+      if (!depthwise && random.below(8) == 0) {
+        p.batch = 1;
+        p.height = 32;
+        p.width = 128 + random.below(2);
+      }
     }
     // Rows of many vectors, side by side or of several weights.
     if (square && random.below(12) == 0) {
