@@ -15,16 +15,6 @@ constexpr int kVectors = GEMMCONV_REGISTERS >= 32 ? 4 : 2;
 // Columns of a 3×3 window side by side.
 constexpr int kBeside = GEMMCONV_REGISTERS >= 32 ? 4 : kLanes > 4 ? 2 : 1;
 
-// Lanes whose tap lies outside the image read zero, whatever lies there in memory.
-template <bool kMasked>
-[[gnu::always_inline]] inline Vec masked(Vec x, IntVec mask) {
-  return kMasked ? reinterpret_cast<Vec>(reinterpret_cast<IntVec>(x) & mask) : x;
-}
-
-[[gnu::always_inline]] inline IntVec load_mask(const int* mask) {
-  return reinterpret_cast<IntVec>(load(reinterpret_cast<const float*>(mask)));
-}
-
 // The first `valid` lanes; beyond them lies what somebody else has written.
 [[gnu::noinline]] void store_some(float* c, Vec v, int valid) {
   alignas(64) float values[kLanes];
@@ -119,7 +109,7 @@ struct Columns {
     for (int kw = 0; kw < K; ++kw) xv[kw] = load(x + taps[kw]);
     keep_load();
     GEMMCONV_UNROLL
-    for (int kw = 0; kw < K; ++kw) xv[kw] = masked<kMasked>(xv[kw], mask[kw]);
+    for (int kw = 0; kw < K && kMasked; ++kw) xv[kw] = masked(xv[kw], mask[kw]);
   }
 
   // Left alone, GCC keeps the addresses of all columns on the stack.
@@ -153,8 +143,7 @@ struct Columns {
     GEMMCONV_UNROLL
     for (int v = 0; v < V; ++v) {
       finished[v] = sums[v][K - 1];
-      GEMMCONV_UNROLL
-      for (int q = K - 1; q > 0; --q) sums[v][q] = sums[v][q - 1];
+      move_up(sums[v], typename UpTo<K - 1>::Type{});
       sums[v][0] = Vec{};
     }
   }
@@ -294,9 +283,8 @@ template <bool kMasked, int kBegin, int kEnd, int R, int V>
     Vec xv[V];
     GEMMCONV_UNROLL
     for (int v = 0; v < V; ++v) {
-      xv[v] =
-          masked<kMasked>(load(x + t.columns[kw] + v * kLanes),
-                          kMasked ? load_mask(masks + (v * t.kernel_w + kw) * kLanes) : IntVec{});
+      xv[v] = load(x + t.columns[kw] + v * kLanes);
+      if (kMasked) xv[v] = masked(xv[v], load_mask(masks + (v * t.kernel_w + kw) * kLanes));
     }
     GEMMCONV_UNROLL
     for (int r = kBegin; r < kEnd; ++r) {

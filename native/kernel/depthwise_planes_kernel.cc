@@ -43,11 +43,6 @@ template <int kFirst, int... I>
 
 // --- taps ---
 
-// Lanes whose tap lies outside the image read zero, whatever lies there in memory.
-[[gnu::always_inline]] inline Vec masked(Vec x, IntVec mask) {
-  return reinterpret_cast<Vec>(reinterpret_cast<IntVec>(x) & mask);
-}
-
 // Lanes kFirst, kFirst + 2, kFirst + 4, … of two neighbouring vectors.
 template <int kFirst, int... I>
 [[gnu::always_inline]] inline Vec every_other(Vec a, Vec b, Indices<I...>) {
@@ -148,7 +143,7 @@ struct Column {
 
   Vec w[K * K];
   IntVec mask[kLoads];
-  Vec sums[kSums][V];  // of the outputs whose windows hold the row at hand, the lowest first
+  Vec sums[V][kSums];  // of the outputs whose windows hold the row at hand, the lowest first
   std::ptrdiff_t other;
 
   [[gnu::always_inline]] void load_weights(const float* weights, const float* others) {
@@ -164,7 +159,7 @@ struct Column {
     GEMMCONV_UNROLL
     for (int q = 0; q < kSums; ++q) {
       GEMMCONV_UNROLL
-      for (int v = 0; v < V; ++v) sums[q][v] = Vec{};
+      for (int v = 0; v < V; ++v) sums[v][q] = Vec{};
     }
   }
 
@@ -199,7 +194,7 @@ struct Column {
         const int kh = kFirst + q * Step;
         if (kh >= K) continue;
         GEMMCONV_UNROLL
-        for (int v = 0; v < V; ++v) sums[q][v] += xv[kw][v] * w[kh * K + kw];
+        for (int v = 0; v < V; ++v) sums[v][q] += xv[kw][v] * w[kh * K + kw];
       }
     }
   }
@@ -208,10 +203,9 @@ struct Column {
   [[gnu::always_inline]] void next(Vec (&finished)[V]) {
     GEMMCONV_UNROLL
     for (int v = 0; v < V; ++v) {
-      finished[v] = sums[kSums - 1][v];
-      GEMMCONV_UNROLL
-      for (int q = kSums - 1; q > 0; --q) sums[q][v] = sums[q - 1][v];
-      sums[0][v] = Vec{};
+      finished[v] = sums[v][kSums - 1];
+      move_up(sums[v], typename UpTo<kSums - 1>::Type{});
+      sums[v][0] = Vec{};
     }
   }
 };

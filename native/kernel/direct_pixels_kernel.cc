@@ -94,11 +94,6 @@ template <int R, int V>
   finish_runs(t, values, R, V * kLanes, clamps);
 }
 
-[[gnu::always_inline]] inline Vec masked(Vec x, const int* mask) {
-  const Vec bits = load(reinterpret_cast<const float*>(mask));
-  return reinterpret_cast<Vec>(reinterpret_cast<IntVec>(x) & reinterpret_cast<IntVec>(bits));
-}
-
 // Beside the few multiply-adds of small tiles looking whether there are masks would cost 3 %, and
 // 40 KB of another loop are too much for the large ones (3×3 on AVX2, Zen 4).
 constexpr bool kMasksApart = GEMMCONV_REGISTERS < 32;
@@ -131,7 +126,9 @@ template <bool kMasks, int R, int V>
     for (int v = 0; v < V; ++v) xv[v] = load(x + v * kLanes);
     if (masks != nullptr && t.mask_steps[k] >= 0) {
       GEMMCONV_UNROLL
-      for (int v = 0; v < V; ++v) xv[v] = masked(xv[v], masks + t.mask_steps[k] + v * kLanes);
+      for (int v = 0; v < V; ++v) {
+        xv[v] = masked(xv[v], load_mask(masks + t.mask_steps[k] + v * kLanes));
+      }
     }
     GEMMCONV_UNROLL
     for (int r = 0; r < R; ++r) {

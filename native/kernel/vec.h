@@ -49,6 +49,18 @@ constexpr bool kStreams = kLanes * sizeof(float) == 64;
 // x - 0 is x for every x; x + 0 is not (-0), and costs Clang half the speed on AVX2.
 [[gnu::always_inline]] inline Vec broadcast(float x) { return x - Vec{}; }
 
+[[gnu::always_inline]] inline IntVec bits_of(Vec v) { return reinterpret_cast<IntVec>(v); }
+
+[[gnu::always_inline]] inline IntVec load_mask(const int* mask) {
+  return bits_of(load(reinterpret_cast<const float*>(mask)));
+}
+
+// Lanes whose mask is zero, else all ones, are zero, whatever they hold: so is a tap outside the
+// image, whatever lies there in memory.
+[[gnu::always_inline]] inline Vec masked(Vec x, IntVec mask) {
+  return reinterpret_cast<Vec>(bits_of(x) & mask);
+}
+
 // The numbers below N, for shuffles of vectors of any length.
 template <int... I>
 struct Indices {};
@@ -58,6 +70,13 @@ template <int... I>
 struct UpTo<0, I...> {
   using Type = Indices<I...>;
 };
+
+// Each takes the place of the next, of which the last is lost. Not a loop: Clang makes a copy in
+// memory of that.
+template <int N, int... I>
+[[gnu::always_inline]] inline void move_up(Vec (&v)[N], Indices<I...>) {
+  ((v[N - 1 - I] = v[N - 2 - I]), ...);
+}
 
 }  // namespace
 }  // namespace gemmconv::GEMMCONV_ISA
