@@ -37,8 +37,8 @@ constexpr double kPlaneColumn = 7, kPlaneWeight = 1;
 struct PlaneCycles {
   double tap, tap_by_two, pick;
 };
-constexpr PlaneCycles kWidePlane{1.07, 1.13, 7.1};
-constexpr PlaneCycles kMiddlingPlane{0.70, 0.86, 7.1};
+constexpr PlaneCycles kWidePlane{1.07, 1.13, 3.6};
+constexpr PlaneCycles kMiddlingPlane{0.70, 0.86, 4.5};
 constexpr PlaneCycles kNarrowPlane{0.83, 1.47, 1.1};
 // Pixels under one output, and steps between outputs, that are worth copying.
 constexpr double kReachMost = 1024;

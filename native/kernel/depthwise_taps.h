@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: MIT
+// What the taps of vectors of a row of outputs are, of depthwise kernels that compute whole planes:
+// loads, where windows move on by one, and shuffles of these where by two.
+#pragma once
+
+#include "vec.h"
+
+namespace gemmconv::GEMMCONV_ISA {
+namespace {
+
+// --- halves of vectors, for planes so narrow that two fit ---
+
+struct Half {
+  typedef float Vector __attribute__((vector_size(kLanes / 2 * sizeof(float))));
+  typedef float Unaligned
+      __attribute__((vector_size(kLanes / 2 * sizeof(float)), aligned(alignof(float)), may_alias));
+};
+
+template <int... I>
+[[gnu::always_inline]] inline Vec join(Half::Vector a, Half::Vector b, Indices<I...>) {
+  return __builtin_shufflevector(a, b, I...);
+}
+
+[[gnu::always_inline, maybe_unused]] inline Vec load_halves(const float* a, const float* b) {
+  return join(*reinterpret_cast<const Half::Unaligned*>(a),
+              *reinterpret_cast<const Half::Unaligned*>(b), typename UpTo<kLanes>::Type{});
+}
+
+[[gnu::always_inline]] inline Vec broadcast_halves(float a, float b) {
+  return join(a - Half::Vector{}, b - Half::Vector{}, typename UpTo<kLanes>::Type{});
+}
+
+template <int kFirst, int... I>
+[[gnu::always_inline]] inline void store_half(float* c, Vec v, Indices<I...>) {
+  *reinterpret_cast<Half::Unaligned*>(c) = __builtin_shufflevector(v, v, (kFirst + I)...);
+}
+
+// --- every other pixel ---
+
+// Steps of two take every other pixel of two neighbouring vectors. Each four lanes are two of the
+// first and two of the second, which one cheap shuffle makes of them, and outputs are put in order
+// when they are stored (Zen 4: that shuffle finds a place beside multiply-adds, two thirds of one
+// across lanes do not; 3×3, 56 pixels a side: 830 cycles a plane, in order all along 875).
+constexpr int lane_of(int output) {
+  const int i = output % (kLanes / 2);
+  return i / 2 * 4 + i % 2 + output / (kLanes / 2) * 2;
+}
+
+constexpr int output_of(int lane) { return lane / 4 * 2 + lane % 2 + lane / 2 % 2 * (kLanes / 2); }
+
+template <int kFirst, int... I>
+[[gnu::always_inline]] inline Vec every_other(Vec a, Vec b, Indices<I...>) {
+  return __builtin_shufflevector(a, b, (kFirst + 2 * output_of(I))...);
+}
+
+// For outputs of which the first half is of another plane than the second.
+template <int... I>
+[[gnu::always_inline]] inline Vec broadcast_quads(float a, float b, Indices<I...>) {
+  return __builtin_shufflevector(broadcast(a), broadcast(b), (I % 4 < 2 ? I : kLanes + I)...);
+}
+
+template <int... I>
+[[gnu::always_inline]] inline Vec in_order(Vec v, Indices<I...>) {
+  return __builtin_shufflevector(v, v, lane_of(I)...);
+}
+
+// What all outputs but the first have, and then a lane of another vector.
+template <int kLane, int... I>
+[[gnu::always_inline]] inline Vec next_outputs(Vec v, Vec other, Indices<I...>) {
+  constexpr int kLast = kLanes - 1;
+  return __builtin_shufflevector(
+      v, other, (output_of(I) < kLast ? lane_of(output_of(I) + 1) : kLanes + kLane)...);
+}
+
+// --- taps ---
+
+// What the taps of V vectors of a row of the image are made of: of these `parts` lanes outside the
+// image are to read zero.
+template <int K, int Step, int V, int P>
+struct Line;
+
+template <int K, int V, int P>
+struct Line<K, 1, V, P> {
+  static constexpr int kParts = V * K;
+
+  // `other` floats further on lies the other plane's row.
+  [[gnu::always_inline]] static void load_parts(Vec (&parts)[kParts], const float* x,
+                                                std::ptrdiff_t other) {
+    GEMMCONV_UNROLL
+    for (int i = 0; i < kParts; ++i) {
+      const float* at = x + i / K * kLanes + i % K;
+      if constexpr (P == 2) {
+        parts[i] = load_halves(at, at + other);
+      } else {
+        parts[i] = load(at);
+      }
+    }
+  }
+
+  [[gnu::always_inline]] static void taps(Vec (&xv)[K][V], const Vec (&parts)[kParts]) {
+    GEMMCONV_UNROLL
+    for (int i = 0; i < kParts; ++i) xv[i % K][i / K] = parts[i];
+  }
+};
+
+template <int K, int V>
+struct Line<K, 2, V, 1> {
+  static constexpr int kParts = 2 * V + 1;
+  static constexpr typename UpTo<kLanes>::Type kAll{};
+
+  // After whole vectors the last window's K - 2 columns: one is in all lanes, of three the last is
+  // in the last lane.
+  [[gnu::always_inline]] static void load_parts(Vec (&parts)[kParts], const float* x,
+                                                std::ptrdiff_t) {
+    Vec line[2 * V];
+    GEMMCONV_UNROLL
+    for (int i = 0; i < 2 * V; ++i) line[i] = load(x + i * kLanes);
+    const float* const end = x + 2 * V * kLanes;
+    parts[2 * V] = K == 3 ? broadcast(end[0]) : load(end - kLanes + K - 2);
+    keep_load();
+    GEMMCONV_UNROLL
+    for (int v = 0; v < V; ++v) {
+      parts[2 * v] = every_other<0>(line[2 * v], line[2 * v + 1], kAll);
+      parts[2 * v + 1] = every_other<1>(line[2 * v], line[2 * v + 1], kAll);
+    }
+  }
+
+  // Taps that lie two columns further on are, but for the last output's, those of the next.
+  template <int kTap>
+  [[gnu::always_inline]] static void shift(Vec (&xv)[K][V], Vec end) {
+    GEMMCONV_UNROLL
+    for (int v = 0; v + 1 < V; ++v) {
+      xv[kTap][v] = next_outputs<kTap / 2 - 1>(xv[kTap - 2][v], xv[kTap % 2][v + 1], kAll);
+    }
+    constexpr int kLane = K == 3 ? 0 : kLanes - K + kTap;
+    xv[kTap][V - 1] = next_outputs<kLane>(xv[kTap - 2][V - 1], end, kAll);
+    if constexpr (kTap + 1 < K) shift<kTap + 1>(xv, end);
+  }
+
+  [[gnu::always_inline]] static void taps(Vec (&xv)[K][V], const Vec (&parts)[kParts]) {
+    GEMMCONV_UNROLL
+    for (int v = 0; v < V; ++v) {
+      xv[0][v] = parts[2 * v];
+      xv[1][v] = parts[2 * v + 1];
+    }
+    shift<2>(xv, parts[2 * V]);
+  }
+};
+
+// A row of each of two planes, of which every other lane makes half a vector. What the last lane of
+// either half should be is in neither: it is no output's.
+template <>
+struct Line<3, 2, 1, 2> {
+  static constexpr int kParts = 2;
+  static constexpr typename UpTo<kLanes>::Type kAll{};
+
+  [[gnu::always_inline]] static void load_parts(Vec (&parts)[kParts], const float* x,
+                                                std::ptrdiff_t other) {
+    const Vec a = load(x);
+    const Vec b = load(x + other);
+    keep_load();
+    parts[0] = every_other<0>(a, b, kAll);
+    parts[1] = every_other<1>(a, b, kAll);
+  }
+
+  [[gnu::always_inline]] static void taps(Vec (&xv)[3][1], const Vec (&parts)[kParts]) {
+    xv[0][0] = parts[0];
+    xv[1][0] = parts[1];
+    xv[2][0] = next_outputs<0>(parts[0], parts[0], kAll);
+  }
+};
+
+}  // namespace
+}  // namespace gemmconv::GEMMCONV_ISA
