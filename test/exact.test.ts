@@ -21,6 +21,7 @@ const SWEEP: readonly (readonly [Kind, number])[] = [
   ['padded', 40],
   ['colliding', 30],
   ['planes', 60],
+  ['pairs', 150],
 ];
 
 const ALGORITHMS = ['exact', 'gemm', 'direct', 'depthwise'] as const;

@@ -18,7 +18,8 @@ export interface Problem extends GoldenProblem {
  * Which limit of the implementation a problem is drawn to cross: `deep` the blocks of K, `wide` any
  * extent, `blocks` those of filters or pixels under a K that fills the cache, `padded` the image, by
  * many vectors, `large` what one thread is given, `colliding` the sets of L1, by pixels of nhwc that
- * are 1 KiB or a multiple apart, `planes` the ends of rows, by windows that run on from row to row.
+ * are 1 KiB or a multiple apart, `planes` the ends of rows, by windows that run on from row to row,
+ * `pairs` those of depthwise planes that lie in vectors together, by square windows.
  */
 export type Kind =
   | 'general'
@@ -29,7 +30,8 @@ export type Kind =
   | 'large'
   | 'blocks'
   | 'colliding'
-  | 'planes';
+  | 'planes'
+  | 'pairs';
 
 /** Around the register tiles (up to 14 rows, 8 to 32 columns), and primes. */
 const CHANNELS = [1, 2, 3, 5, 6, 7, 8, 11, 13, 14, 15, 16, 17, 23, 31, 32, 33, 37, 47, 64, 65];
@@ -59,9 +61,14 @@ const MACS: Readonly<Record<Kind, readonly [least: number, most: number]>> = {
   blocks: [500_000, 5_000_000],
   colliding: [100_000, 2_000_000],
   planes: [50_000, 3_000_000],
+  pairs: [0, 250_000],
 };
 
-const LAYOUTS: Readonly<Partial<Record<Kind, Layout>>> = { colliding: 'nhwc', planes: 'nchw' };
+const LAYOUTS: Readonly<Partial<Record<Kind, Layout>>> = {
+  colliding: 'nhwc',
+  planes: 'nchw',
+  pairs: 'nchw',
+};
 
 export function randomProblem(seed: number, kind: Kind): Problem {
   const draw = new Draw(seed);
@@ -113,6 +120,11 @@ function drawSizes(draw: Draw, kind: Kind): Sizes {
       const groups = draw.from(CHANNELS);
       return { groups, CG: 1, OC: groups * draw.from([1, 1, 2]), H: draw.integer(1, 3), W };
     }
+    case 'pairs': {
+      const groups = draw.integer(1, 9);
+      const OC = groups * draw.from([1, 1, 1, 2]);
+      return { groups, CG: 1, OC, H: draw.integer(3, 40), W: draw.integer(3, 60) };
+    }
     case 'blocks': {
       const CG = draw.from([173, 257, 400]);
       const [many, few] = [draw.integer(900, 2500), draw.integer(1, 7)];
@@ -143,11 +155,11 @@ function drawSizes(draw: Draw, kind: Kind): Sizes {
 
 function drawProblem(draw: Draw, seed: number, kind: Kind): Problem | undefined {
   const { groups, CG, OC, H, W } = drawSizes(draw, kind);
-  const KH = draw.from([1, 1, 2, 3, 3, 4, 5, 7]);
-  const KW = draw.chance(0.7) ? KH : draw.from([1, 2, 3, 5, 6]);
-  const stride =
-    kind === 'planes' ? ([1, 1] as const) : ([draw.rarely(4), draw.rarely(4)] as const);
-  const dilation = [draw.rarely(3), draw.rarely(3)] as const;
+  const KH = draw.from(kind === 'pairs' ? [3, 5] : [1, 1, 2, 3, 3, 4, 5, 7]);
+  const KW = kind === 'pairs' || draw.chance(0.7) ? KH : draw.from([1, 2, 3, 5, 6]);
+  const stride = drawStride(draw, kind);
+  const dilation =
+    kind === 'pairs' ? ([1, 1] as const) : ([draw.rarely(3), draw.rarely(3)] as const);
   const batch = draw.chance(0.6) ? 1 : draw.integer(2, 3);
   const { asked, padding } = drawPadding(draw, { H, W, KH, KW, stride, dilation }, kind);
   const layout = LAYOUTS[kind] ?? draw.from(['nchw', 'nhwc'] as const);
@@ -174,6 +186,13 @@ function drawProblem(draw: Draw, seed: number, kind: Kind): Problem | undefined 
     add: draw.chance(0.3) ? draw.floats(outputSize) : undefined,
     activation: draw.chance(0.5) ? 'none' : draw.from(ACTIVATIONS),
   };
+}
+
+function drawStride(draw: Draw, kind: Kind): readonly [number, number] {
+  if (kind === 'planes') return [1, 1];
+  if (kind !== 'pairs') return [draw.rarely(4), draw.rarely(4)];
+  const step = draw.integer(1, 2);
+  return [step, step];
 }
 
 interface Window {
