@@ -34,6 +34,11 @@ constexpr double kWide = 1.03;
 // (AVX2, Zen 4, whose tiles want one every 6: 5 to 7 more, 1×1 layers of 320 to 1152 channels at 7
 // and 14), unless all weights are in L1.
 constexpr double kWeightsLine = 12.0;
+// Where the channels of an nchw image are whole pages apart, a step of a tile takes at least so
+// many cycles: their lines push each other out of L1 (AVX2, Zen 4: 11 to 13, 1×1 layers of 64 to
+// 512 channels of 32 to 256 pixels a side; AVX-512's larger tiles hide it).
+constexpr double kCollidingStep = 11.5;
+constexpr std::ptrdiff_t kCollidingChannels = 32, kPageFloats = 1024;
 
 // Ways of the plan.
 constexpr int kUsualTiles = 0, kWideTiles = 1;
@@ -70,7 +75,9 @@ class DirectAlgorithm final : public Algorithm {
                           (has_parts ? kPartVector * static_cast<double>(p.pixels()) : 0) +
                           static_cast<double>(d.tiles() * d.filter_panels().count()) * tile +
                           static_cast<double>(copied_lines(d)) * kCopyLine + waits(p, d);
-    return static_cast<double>(p.group_channels() * d.out_height) * inside_taps(p) * row_cost(d) +
+    const double steps =
+        static_cast<double>(p.group_channels() * d.out_height) * inside_taps(p) * row_cost(d);
+    return std::max(steps, collisions(p, d) * units_a_cycle(d.kernel->lanes)) +
            cycles * units_a_cycle(d.kernel->lanes);
   }
 
@@ -111,6 +118,16 @@ class DirectAlgorithm final : public Algorithm {
   static bool can_be_wide(const Conv2dPlan& plan) {
     return plan.isa->kernels.direct->wide.mr > 0 && plan.problem.k() >= kLongSum;
   }
+  // What the steps take at least, cycles.
+  static double collisions(const Conv2dProblem& p, const Direct& d) {
+    if (!is_pointwise(p) || p.layout == Layout::nhwc || p.height * p.width % kPageFloats != 0 ||
+        p.group_channels() <= kCollidingChannels) {
+      return 0;
+    }
+    const std::ptrdiff_t steps = d.tiles() * d.filter_panels().count() * p.group_channels();
+    return static_cast<double>(steps) * kCollidingStep;
+  }
+
   // For weights, cycles.
   static double waits(const Conv2dProblem& p, const Direct& d) {
     const double lanes = static_cast<double>(d.kernel->lanes);

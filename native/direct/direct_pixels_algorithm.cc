@@ -33,6 +33,10 @@ constexpr double kCrossing = 1.25;
 // AVX2: 6.4 to 7.4, with 64 of the 72 entries of Zen 4 on; AVX-512's larger tiles hide it).
 constexpr double kPageStep = 6.6;
 constexpr std::ptrdiff_t kPages = 60, kPageFloats = 1024;
+// And so many where channels are whole pages apart: the lines of more than a few push each other
+// out of L1 (AVX2, Zen 4: 8.8 to 10.5, 32 to 512 channels of 32 to 256 pixels a side).
+constexpr double kCollidingStep = 9.0;
+constexpr std::ptrdiff_t kCollidingSteps = 16;
 // What masks for the ends of rows add to a tile where a multiply-add of a vector takes half a
 // cycle, and, with more lanes, half as much; and cycles to lay them out and to begin with strips
 // for the first and the last rows (Zen 4, both ISAs: 3×3 at 14 to 256, 3->16@32).
@@ -235,7 +239,12 @@ class DirectPixelsAlgorithm final : public Algorithm {
     const std::ptrdiff_t plane = plan.problem.height * plan.problem.width;
     const bool turns_pages = is_one_row(plan.problem) &&
                              std::min(plane, kPageFloats) * plan.problem.k() > kPages * kPageFloats;
-    const double pages = turns_pages ? kPageStep * units_a_cycle(kernel.lanes) : 0;
+    const bool collides =
+        is_one_row(plan.problem) && plane % kPageFloats == 0 && plan.problem.k() > kCollidingSteps;
+    const double pages = (collides      ? kCollidingStep
+                          : turns_pages ? kPageStep
+                                        : 0) *
+                         units_a_cycle(kernel.lanes);
     const double step =
         std::max({r * v, r + load * v, kChainsInFlight, pages}) +
         lines_of_l2(plan.problem, r, v * kernel.lanes) * kLineOfL2 * units_a_cycle(kernel.lanes);
