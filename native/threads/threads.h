@@ -69,6 +69,8 @@ class ThreadPool {
   Job* due_reports(const Worker& self, Schedule::Claim next) noexcept;  // under mutex_
   static void report(Job* first) noexcept;
   bool may_work(int id) const { return id < threads(); }
+  bool may_all_work() const { return workers_ <= threads(); }  // under mutex_
+  int sleepers_to_wake(Schedule::Claim claim) const noexcept;  // under mutex_
   void rest(Worker& self, Lock& lock) noexcept;
 
   const int most_spinning_;
