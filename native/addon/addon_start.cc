@@ -63,11 +63,9 @@ class Parts {
   }
   float* copy(const Floats& from, std::ptrdiff_t floats) {
     float* const part = take(floats);
-    if (floats > 0) {
-      copy_for_other_core(reinterpret_cast<std::byte*>(part),
-                          reinterpret_cast<const std::byte*>(from.data),
-                          static_cast<std::size_t>(floats) * sizeof(float));
-    }
+    copy_for_other_core(reinterpret_cast<std::byte*>(part),
+                        reinterpret_cast<const std::byte*>(from.data),
+                        static_cast<std::size_t>(floats) * sizeof(float));
     return part;
   }
 

@@ -46,7 +46,7 @@ void copy_for_other_core(std::byte* to, const std::byte* from, std::size_t bytes
     stream(to, from, streamed / kAlignment);
   }
 #endif
-  std::memcpy(to + streamed, from + streamed, bytes - streamed);
+  if (bytes > streamed) std::memcpy(to + streamed, from + streamed, bytes - streamed);
 }
 
 }  // namespace gemmconv
