@@ -2,6 +2,7 @@
 // Depthwise convolution with pixels on the lanes, as an algorithm of the plan: of nchw images, and
 // of nhwc ones with few channels. Exact.
 #include <algorithm>
+#include <cmath>
 
 #include "algorithm.h"
 #include "cost.h"
@@ -37,7 +38,7 @@ constexpr double kPlaneColumn = 7, kPlaneWeight = 1;
 struct PlaneCycles {
   double tap, tap_by_two, pick;
 };
-constexpr PlaneCycles kWidePlane{1.07, 1.13, 3.6};
+constexpr PlaneCycles kWidePlane{1.07, 1.13, 4.4};
 constexpr PlaneCycles kMiddlingPlane{0.70, 0.86, 4.5};
 constexpr PlaneCycles kNarrowPlane{0.83, 1.47, 1.1};
 // Pixels under one output, and steps between outputs, that are worth copying.
@@ -165,8 +166,8 @@ class DepthwisePixelsAlgorithm final : public Algorithm {
     const auto taps = static_cast<double>(p.kernel_h * p.kernel_w);
     const double vector =
         p.stride_w == 1 ? taps * cycles.tap : taps * cycles.tap_by_two + cycles.pick;
-    const auto columns =
-        static_cast<double>((form.vectors + form.beside - 1) / form.beside * form.tiles);
+    const double steps = form.beside == 1 ? form.vectors : std::ceil(form.vectors / 2);
+    const double columns = steps * static_cast<double>(form.tiles);
     // Where tiles meet, half a window's rows above and below are computed in vain.
     const double rows = static_cast<double>(p.out_height) / static_cast<double>(form.tiles) +
                         static_cast<double>((form.tiles > 1 ? p.kernel_h - 1 : 0) / p.stride_h);

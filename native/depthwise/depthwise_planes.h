@@ -14,10 +14,10 @@ bool can_compute_planes(const DepthwisePixels& depthwise);
 // How, for who estimates what that costs.
 struct DepthwisePlanesForm {
   std::ptrdiff_t lanes;
-  std::ptrdiff_t vectors;  // of a row, two planes' halves being one
-  std::ptrdiff_t planes;   // computed at once
-  std::ptrdiff_t beside;   // vectors that are computed side by side
-  std::ptrdiff_t tiles;    // one below the other
+  double vectors;         // of a row, two planes' halves being one
+  std::ptrdiff_t planes;  // computed at once
+  std::ptrdiff_t beside;  // vectors that are computed side by side
+  std::ptrdiff_t tiles;   // one below the other
 };
 DepthwisePlanesForm depthwise_planes_form(const DepthwisePixels& depthwise,
                                           std::ptrdiff_t out_height);
