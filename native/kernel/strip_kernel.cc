@@ -9,7 +9,7 @@
 namespace gemmconv::GEMMCONV_ISA {
 namespace {
 
-// Zeros at both ends of a line of at least a vector: mostly a few, so four at a time. They may
+// Zeros at both ends of a line of at least four floats: mostly a few, so four at a time. They may
 // reach into what is copied later.
 [[gnu::always_inline]] inline void zero_ends(float* dst, const StripLine& line) {
   const std::ptrdiff_t last = line.before + line.inside + line.after - 4;
@@ -80,8 +80,22 @@ template <int kStep, int N>
   }
 }
 
+// dst[i] = src[i · step], four at a time, of which the last may overlap those before (4 to 13 % of
+// patches of 4×4, 3->96@224, Zen 4).
+void copy_apart(float* dst, const float* src, std::ptrdiff_t step, std::ptrdiff_t count) {
+  if (count < 4) {
+    for (std::ptrdiff_t i = 0; i < count; ++i) dst[i] = src[i * step];
+    return;
+  }
+  for (std::ptrdiff_t i = 0; i < count; i += 4) {
+    const std::ptrdiff_t at = i + 4 <= count ? i : count - 4;
+    const float* x = src + at * step;
+    *reinterpret_cast<Quad*>(dst + at) = Quad{x[0], x[step], x[2 * step], x[3 * step]};
+  }
+}
+
 void copy_line(const StripLine& line) {
-  const bool is_short = line.before + line.inside + line.after < kLanes;
+  const bool is_short = line.before + line.inside + line.after < 4;
   for (std::ptrdiff_t c = 0; c < line.channels; ++c) {
     const float* src = line.src + c * line.channel_stride;
     float* dst = line.dst + c * line.dst_channel_stride;
@@ -96,7 +110,7 @@ void copy_line(const StripLine& line) {
     } else if (line.step == 2) {
       copy<2, kLanes>(dst, src, line.inside);
     } else {
-      for (std::ptrdiff_t i = 0; i < line.inside; ++i) dst[i] = src[i * line.step];
+      copy_apart(dst, src, line.step, line.inside);
     }
   }
 }
