@@ -81,7 +81,7 @@ class Tiles {
         panels_(d.filter_panels()),
         k_(d.k()),
         lane_bits_(std::countr_zero(static_cast<std::size_t>(d.kernel->lanes))),
-        most_(d.kernel->vectors[panels_[0].width - 1]) {}
+        most_(d.most_vectors()) {}
 
   // Rows of outputs, so far apart in the image; false when nobody wants the result any more. What
   // the tiles have in common is written once: what is done between two tiles of short sums is not

@@ -16,6 +16,7 @@ namespace gemmconv {
 
 struct DirectPixels {
   const DirectPixelsKernel* kernel;
+  const PixelTileShapes* shapes;  // the kernel's for this destination
   const StripKernel* strip;
   std::ptrdiff_t filters, channels;  // of the group
   bool pointwise;  // a 1×1 filter that skips nothing: `patches` is flattened, and read in place
@@ -27,7 +28,9 @@ struct DirectPixels {
   Patches patches;
   Destination destination;
 
-  Panels filter_panels() const { return {filters, kernel->mr, 1}; }
+  Panels filter_panels() const { return {filters, shapes->mr, 1}; }
+  // Of a tile.
+  std::ptrdiff_t most_vectors() const { return shapes->vectors[filter_panels()[0].width - 1]; }
   std::ptrdiff_t k() const { return channels * patches.kernel_h * patches.kernel_w; }
   bool runs_on() const { return columns % kernel->lanes != 0; }
   std::ptrdiff_t strip_columns() const { return pointwise ? kernel->lanes : columns; }

@@ -41,7 +41,7 @@ constexpr std::ptrdiff_t kCollidingSteps = 16;
 // cycle, and, with more lanes, half as much; and cycles to lay them out and to begin with strips
 // for the first and the last rows (Zen 4, both ISAs: 3×3 at 14 to 256, 3->16@32).
 constexpr double kMasked = 0.02;
-constexpr double kMasksSetUp = 2500.0;
+constexpr double kMasksSetUp = 1000.0;
 // Cycles of a step for each line that its tile reads from L2, as all do where weights and pixels of
 // a window do not fit L1 (3×3 and 5×5 of 16 to 256 channels at 28 to 256, both ISAs).
 constexpr double kLineOfL2 = 1.0;
@@ -74,9 +74,9 @@ class DirectPixelsAlgorithm final : public Algorithm {
 
   void block(Conv2dPlan& plan) const override {
     const Conv2dProblem& p = plan.problem;
-    const DirectPixelsKernel& kernel = *plan.isa->kernels.direct_pixels;
-    const Panels panels{p.group_filters(), kernel.mr, 1};
-    const std::ptrdiff_t tile = kernel.vectors[panels[0].width - 1] * kernel.lanes;
+    const DirectPixels d = shape_of(plan);
+    const Panels panels = d.filter_panels();
+    const std::ptrdiff_t tile = d.most_vectors() * d.kernel->lanes;
     plan.lanes = Lanes::pixels;
     plan.filter_panels = panels.count();
     plan.blocks = {panels[0].width, p.k(), tile};
@@ -143,7 +143,9 @@ class DirectPixelsAlgorithm final : public Algorithm {
   static DirectPixels shape_of(const Conv2dPlan& plan) {
     const Conv2dProblem& p = plan.problem;
     const bool pointwise = is_one_row(p);
-    return {plan.isa->kernels.direct_pixels,
+    const DirectPixelsKernel* kernel = plan.isa->kernels.direct_pixels;
+    return {kernel,
+            p.layout == Layout::nchw ? &kernel->by_vectors : &kernel->transposed,
             plan.isa->kernels.strip,
             p.group_filters(),
             p.group_channels(),
@@ -228,10 +230,11 @@ class DirectPixelsAlgorithm final : public Algorithm {
 
   // All panels at a run of neighbouring pixels.
   static double run_cost(const Conv2dPlan& plan, std::ptrdiff_t pixels) {
-    const DirectPixelsKernel& kernel = *plan.isa->kernels.direct_pixels;
-    const Panels panels{plan.problem.group_filters(), kernel.mr, 1};
+    const DirectPixels d = shape_of(plan);
+    const DirectPixelsKernel& kernel = *d.kernel;
+    const Panels panels = d.filter_panels();
     const std::ptrdiff_t vectors = (pixels + kernel.lanes - 1) / kernel.lanes;
-    const std::ptrdiff_t most = kernel.vectors[panels[0].width - 1];
+    const std::ptrdiff_t most = d.most_vectors();
     const std::ptrdiff_t tiles = (vectors + most - 1) / most;
     const double r = static_cast<double>(panels.extent()) / static_cast<double>(panels.count());
     const double v = static_cast<double>(vectors) / static_cast<double>(tiles);

@@ -15,11 +15,7 @@ namespace {
 constexpr std::ptrdiff_t kStepThatHidesAsks = 16;
 
 // Of the largest tile.
-std::ptrdiff_t tile_vectors(const DirectPixels& d) {
-  return d.kernel->vectors[d.filter_panels()[0].width - 1];
-}
-
-std::ptrdiff_t tile_lanes(const DirectPixels& d) { return tile_vectors(d) * d.kernel->lanes; }
+std::ptrdiff_t tile_lanes(const DirectPixels& d) { return d.most_vectors() * d.kernel->lanes; }
 
 // Once in so many steps, so that there is an ask for each line of a tile.
 std::ptrdiff_t steps_an_ask(const DirectPixels& d) {
@@ -40,7 +36,7 @@ bool comes_from_afar(const DirectPixels& d) {
 // One row soon after the other: what is asked for late has not come when it is written.
 void ask_for_outputs(const DirectPixels& d, DirectPixelsTile& tile) {
   const std::ptrdiff_t rows = d.filter_panels()[0].width;
-  if (rows * tile_vectors(d) < kStepThatHidesAsks) return;
+  if (rows * d.most_vectors() < kStepThatHidesAsks) return;
   tile.ask_first = 0;
   tile.ask_every = std::clamp<std::ptrdiff_t>(d.k() / rows, 1, 2);
   tile.asks_for_outputs = true;

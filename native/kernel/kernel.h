@@ -138,10 +138,16 @@ struct DirectPixelsTile {
   const std::ptrdiff_t* mask_steps;
 };
 
+// The largest tiles: up to mr rows; of so many vectors, by rows - 1.
+struct PixelTileShapes {
+  int mr;
+  int vectors[kMaxRows];
+};
+
 struct DirectPixelsKernel {
   int lanes;
-  int mr;
-  int vectors[kMaxRows];  // most vectors a tile of that many rows has, by rows - 1
+  PixelTileShapes by_vectors;  // where outputs of a row are neighbours in memory
+  PixelTileShapes transposed;  // where they are not
   void (*tile[kMaxRows][kMaxPixelVectors])(const DirectPixelsTile&);
 };
 
