@@ -70,7 +70,7 @@ struct Work {
   bool shares_asks;
 };
 
-Work common_to_tiles(const Direct& d, Range channels) {
+Work common_to_tiles(const Direct& d, Range channels, const SourceStrides& strides) {
   const Patches& p = d.patches;
   const bool copies = d.blocks.copies;
   const bool planes = p.column_stride == 1;
@@ -82,6 +82,9 @@ Work common_to_tiles(const Direct& d, Range channels) {
   tile.channels = channels.size();
   tile.kernel_h = p.kernel_h;
   tile.kernel_w = p.kernel_w;
+  tile.tap_row_stride = strides.row;
+  tile.tap_column_stride = strides.column;
+  tile.pixel_stride = strides.pixel;
   tile.channel_stride = copies ? 1 : p.channel_stride;
   const std::ptrdiff_t step = d.segments().widest() > kAsksForOneLine ? p.stride_w : 1;
   tile.ahead_step = planes || copies ? 0 : step * kLineFloats - p.channel_stride;
@@ -90,17 +93,32 @@ Work common_to_tiles(const Direct& d, Range channels) {
   return work;
 }
 
-// What belongs to one tile of pixels.
-void set_pixels(DirectTile& tile, const Direct& d, const Tile& at, const Source& source,
-                unsigned* marks) {
+SourceStrides strides_in_place(const Direct& d) {
+  if (d.channels == 0) return {};
   const Patches& p = d.patches;
-  const Range kh = inside(at.ih, p.dilation_h, p.height, p.kernel_h);
-  tile.x = source.x;
-  tile.tap_row_stride = source.row_stride;
-  tile.tap_column_stride = source.column_stride;
-  tile.pixel_stride = source.pixel_stride;
+  return {p.dilation_h * p.row_stride, p.dilation_w * p.column_stride,
+          p.stride_w * p.column_stride};
+}
+
+const float* source_in_place(const Direct& d, const Tile& tile, Range channels) {
+  const Patches& p = d.patches;
+  if (d.channels == 0) return p.image;  // there may be none
+  return p.image + tile.ih * p.row_stride + tile.iw * p.column_stride +
+         channels.begin * p.channel_stride;
+}
+
+// What belongs to a row of tiles.
+void set_row(DirectTile& tile, const Patches& p, std::ptrdiff_t oh) {
+  const Range kh = inside(oh * p.stride_h - p.pad_top, p.dilation_h, p.height, p.kernel_h);
   tile.kh_begin = kh.begin;
   tile.kh_end = kh.end;
+}
+
+// What belongs to one tile of pixels.
+void set_pixels(DirectTile& tile, const Direct& d, const Tile& at, const float* x,
+                unsigned* marks) {
+  const Patches& p = d.patches;
+  tile.x = x;
   set_row_of_taps(tile, p, at.iw, at.segment.width, marks);
   // nchw: the next channel. nhwc: the next tile, a line for each channel, which is as many as it
   // has at least while tiles have up to 16 pixels.
@@ -108,7 +126,7 @@ void set_pixels(DirectTile& tile, const Direct& d, const Tile& at, const Source&
   tile.ahead = d.blocks.copies ? 0
                : planes        ? p.channel_stride
                                : at.segment.width * p.stride_w * p.column_stride;
-  if (p.kernel_h * p.kernel_w == 1 && kh.size() == 1 && tile.row == TapRow::any) {
+  if (p.kernel_h * p.kernel_w == 1 && tile.kh_end > tile.kh_begin && tile.row == TapRow::any) {
     tile.row = TapRow::one;
     if (planes) tile.ahead *= 16;
   }
@@ -161,18 +179,23 @@ bool block_of_tiles(const Direct& d, const Panels& panels, Range block, Range ti
   std::ptrdiff_t pc = 0;
   do {  // a sum over no channels still has its bias
     const Range channels{pc, std::min(pc + d.blocks.channels, d.channels)};
-    Work work = common_to_tiles(d, channels);
     float* partial = scratch.partial;
     CopiedWindow window(d, channels, (tiles.end - 1) / segments.count() + 1, scratch.window);
+    Work work =
+        common_to_tiles(d, channels, d.blocks.copies ? window.strides() : strides_in_place(d));
     std::ptrdiff_t oh = tiles.begin / segments.count(), i = tiles.begin % segments.count();
+    set_row(work.tile, p, oh);
     for (std::ptrdiff_t t = tiles.begin; t < tiles.end; ++t) {
       const Tile tile{oh, segments[i], oh * p.stride_h - p.pad_top,
                       segments[i].begin * p.stride_w - p.pad_left};
-      const Source source = d.blocks.copies ? window.source(tile) : in_place(d, tile, channels);
-      set_pixels(work.tile, d, tile, source, scratch.marks);
+      const float* x = d.blocks.copies ? window.source(tile) : source_in_place(d, tile, channels);
+      set_pixels(work.tile, d, tile, x, scratch.marks);
       tile_of_panels(d, panels, block, tile, channels.begin, work, partial);
       partial += tile.segment.width * (block.size() * panels.max_width());
-      if (++i == segments.count()) i = 0, ++oh;
+      if (++i == segments.count()) {
+        i = 0;
+        set_row(work.tile, p, ++oh);
+      }
       if (!end_slice()) return false;
     }
     pc += d.blocks.channels;

@@ -41,15 +41,6 @@ Window::Window(const Patches& p, std::ptrdiff_t out_rows, std::ptrdiff_t pixels)
   columns = (pixels - 1) * output_columns + (p.kernel_w - 1) * p.dilation_w + 1;
 }
 
-Source in_place(const Direct& d, const Tile& tile, Range channels) {
-  const Patches& p = d.patches;
-  if (d.channels == 0) return {p.image, 0, 0, 0};  // there may be no image
-  const std::ptrdiff_t first =
-      tile.ih * p.row_stride + tile.iw * p.column_stride + channels.begin * p.channel_stride;
-  return {p.image + first, p.dilation_h * p.row_stride, p.dilation_w * p.column_stride,
-          p.stride_w * p.column_stride};
-}
-
 // Neighbouring pixels of an nhwc image that are 2 KB or a multiple apart fall into one or two sets
 // of L1 and push each other out: in place, 1×1 1024@14 reaches 76 % of peak, 3×3 stride 2 512@14 42
 // % (Zen 4). 4 KB a way and 8 ways: every x86 core has at least that. Less than a quarter more
@@ -130,7 +121,11 @@ void CopiedWindow::copy(std::ptrdiff_t rows, std::ptrdiff_t ih, std::ptrdiff_t i
   }
 }
 
-Source CopiedWindow::source(const Tile& tile) {
+SourceStrides CopiedWindow::strides() const {
+  return {window_.tap_rows * line_, window_.tap_columns * pixel_, window_.output_columns * pixel_};
+}
+
+const float* CopiedWindow::source(const Tile& tile) {
   const float* x = floats_;
   if (d_.blocks.rows == 0) {
     copy(window_.rows, tile.ih, tile.iw);
@@ -143,8 +138,7 @@ Source CopiedWindow::source(const Tile& tile) {
     x += (tile.oh - rows_.begin) * window_.output_rows * line_ +
          tile.segment.begin * window_.output_columns * pixel_;
   }
-  return {x, window_.tap_rows * line_, window_.tap_columns * pixel_,
-          window_.output_columns * pixel_};
+  return x;
 }
 
 }  // namespace gemmconv

@@ -14,10 +14,11 @@ struct Tile {
   std::ptrdiff_t ih, iw;
 };
 
-// Where a tile reads its pixels.
-struct Source {
-  const float* x;  // tap (0, 0) of the first pixel, whether it exists or not
-  std::ptrdiff_t row_stride, column_stride, pixel_stride;  // between taps, between pixels
+// Where tiles read their pixels: between taps, between pixels. Apart from where a tile begins: with
+// it, through memory, they kept each tile waiting for 20 cycles (Zen 4; 3×3 3->16@32 nhwc 9.8 ->
+// 8.8 us).
+struct SourceStrides {
+  std::ptrdiff_t row, column, pixel;
 };
 
 // What the taps of so many rows of so many outputs read: rows and columns that some tap wants.
@@ -30,8 +31,6 @@ struct Window {
 
   Window(const Patches& patches, std::ptrdiff_t out_rows, std::ptrdiff_t pixels);
 };
-
-Source in_place(const Direct& direct, const Tile& tile, Range channels);
 
 // Whether pixels under a tile of so many would push each other out.
 bool pixels_collide(const Direct& direct, std::ptrdiff_t pixels);
@@ -48,8 +47,10 @@ class CopiedWindow {
   // No rows of outputs from `oh_end` on are wanted. floats: window_floats(direct) of them.
   CopiedWindow(const Direct& direct, Range channels, std::ptrdiff_t oh_end, float* floats);
 
-  // Copies what is not there yet. Tiles come row by row.
-  Source source(const Tile& tile);
+  SourceStrides strides() const;
+  // Tap (0, 0) of a tile's first pixel, whether it exists or not. Copies what is not there yet.
+  // Tiles come row by row.
+  const float* source(const Tile& tile);
 
  private:
   // Rows of the window, of which the first tap is at (ih, iw).
