@@ -27,6 +27,7 @@ enum class PackedLayout : int {
   lane_panels_by_k,  // the same, by K blocks
   wide_lane_panels,  // of the direct kernel's wide tiles, K in one block
   pixel_row_panels,  // of the direct_pixels kernel's rows, K in one block
+  group_vectors,     // direct_groups: vectors of filters × k × lanes
   filters_taps,      // depthwise: filters × taps
   taps_filters,      // depthwise: taps × filters
   channels_vectors,  // depthwise: vectors of channels × multiplier × taps × lanes
@@ -45,7 +46,7 @@ class Algorithm {
 
   // Whether every output is one chain of FMAs over (c, kh, kw) ascending.
   virtual bool is_exact() const { return true; }
-  virtual bool can_compute(const Conv2dProblem& problem) const = 0;
+  virtual bool can_compute(const Conv2dProblem& problem, const Isa& isa) const = 0;
   // Completes a plan of which problem and isa are set: lanes, blocks, units, units_a_block,
   // filter_panels. The plan has set image_tasks, group_tasks and filters_first to what is usual.
   virtual void block(Conv2dPlan& plan) const = 0;
@@ -82,6 +83,7 @@ extern const Algorithm& gemm_on_pixels;
 extern const Algorithm& gemm_on_channels;
 extern const Algorithm& direct_on_channels;
 extern const Algorithm& direct_on_pixels;
+extern const Algorithm& direct_on_groups;
 extern const Algorithm& depthwise_on_pixels;
 extern const Algorithm& depthwise_on_channels;
 extern const Algorithm& depthwise_transposing;

@@ -92,9 +92,9 @@ bool is_allowed(const Algorithm& algorithm, AlgorithmName asked) {
 
 std::span<const Algorithm* const> algorithms() {
   static const Algorithm* const all[] = {
-      &gemm_on_pixels,        &gemm_on_channels,    &direct_on_channels,
-      &direct_on_pixels,      &depthwise_on_pixels, &depthwise_on_channels,
-      &depthwise_transposing, &winograd_f2,         &winograd_f4};
+      &gemm_on_pixels,   &gemm_on_channels,    &direct_on_channels,    &direct_on_pixels,
+      &direct_on_groups, &depthwise_on_pixels, &depthwise_on_channels, &depthwise_transposing,
+      &winograd_f2,      &winograd_f4};
   return all;
 }
 
@@ -145,7 +145,8 @@ std::optional<Conv2dPlan> make_plan(const Conv2dProblem& problem, const Isa& isa
   std::optional<Conv2dPlan> best;
   double least = 0;
   for (const Algorithm* algorithm : algorithms()) {
-    if (!is_allowed(*algorithm, problem.algorithm) || !algorithm->can_compute(problem)) continue;
+    if (!is_allowed(*algorithm, problem.algorithm) || !algorithm->can_compute(problem, isa))
+      continue;
     Conv2dPlan plan{};
     plan.problem = problem;
     plan.isa = &isa;

@@ -19,6 +19,8 @@ const canRead = objdumpExists && (isArm || process.arch === 'x64');
 
 /** Kernels that only copy. */
 const COPYING: readonly string[] = ['strip', 'channel_vectors'];
+/** Those without a loop over the steps of a tile. */
+const UNROLLED: readonly string[] = ['depthwise_channels', 'depthwise_planes', 'direct_groups'];
 
 /** By kernel, or instruction set, or both and a tile; none where nothing is said. */
 type Counts = Readonly<Record<string, number>>;
@@ -249,9 +251,7 @@ const objects = canRead
 describe.skipIf(!canRead)('inner loops', () => {
   test('there are kernel objects', () => expect(objects).not.toEqual([]));
 
-  const looped = objects.filter(
-    ({ kernel }) => kernel !== 'depthwise_channels' && kernel !== 'depthwise_planes',
-  );
+  const looped = objects.filter(({ kernel }) => !UNROLLED.includes(kernel));
   test.each(looped)('$isa $kernel', ({ path, isa, kernel }) => {
     const tiles = tilesOf(templatesOf(path));
     expect(tiles).not.toEqual([]);
@@ -302,6 +302,25 @@ describe.skipIf(!canRead)('inner loops', () => {
       const loops = hotLoops({ name, rows: side * side, vectors: beside, code }, isa);
       const window = step === 2 ? `${side} by two` : side;
       expectOnStack({ name, args, code }, loops, expected.planeVectors[window]?.[isa]);
+    }
+  });
+
+  // Of vectors too short to hold several groups there is no such kernel.
+  const groups = objects.filter(
+    ({ kernel, isa }) => kernel === 'direct_groups' && isa !== 'baseline',
+  );
+  test.skipIf(isArm).each(groups)('$isa $kernel, windows three wide', ({ path }) => {
+    const tiles = templatesOf(path).filter(({ name }) => name === 'tile');
+    expect(tiles).toHaveLength(2);
+    for (const { name, args, code } of tiles) {
+      const [pixels = 0, step = 0] = args.split(', ').map(Number);
+      const multiplies = ({ text }: Instruction) => text.startsWith('vfmadd');
+      expect(code.filter(multiplies)).toHaveLength(3 * pixels);
+      // Each pixel is permuted once.
+      const permutations = code.filter(({ text }) => text.startsWith('vpermps'));
+      expect(permutations).toHaveLength((pixels - 1) * step + 3);
+      const traffic = code.filter((one) => usesVectors(one) && usesStack(one, frameOf({ code })));
+      expect(traffic, `${name}<${args}>: ${listing(traffic)}`).toEqual([]);
     }
   });
 

@@ -19,6 +19,7 @@ const SWEEP: readonly (readonly [Kind, number])[] = [
   ['large', 8],
   ['blocks', 12],
   ['padded', 40],
+  ['narrow', 100],
   ['colliding', 30],
   ['planes', 60],
   ['pairs', 150],

@@ -17,9 +17,10 @@ export interface Problem extends GoldenProblem {
 /**
  * Which limit of the implementation a problem is drawn to cross: `deep` the blocks of K, `wide` any
  * extent, `blocks` those of filters or pixels under a K that fills the cache, `padded` the image, by
- * many vectors, `large` what one thread is given, `colliding` the sets of L1, by pixels of nhwc that
- * are 1 KiB or a multiple apart, `planes` the ends of rows, by windows that run on from row to row,
- * `pairs` those of depthwise planes that lie in vectors together, by square windows.
+ * many vectors, `narrow` the vectors of nhwc that groups share, `large` what one thread is given,
+ * `colliding` the sets of L1, by pixels of nhwc that are 1 KiB or a multiple apart, `planes` the ends
+ * of rows, by windows that run on from row to row, `pairs` those of depthwise planes that lie in
+ * vectors together, by square windows.
  */
 export type Kind =
   | 'general'
@@ -27,6 +28,7 @@ export type Kind =
   | 'wide'
   | 'grouped'
   | 'padded'
+  | 'narrow'
   | 'large'
   | 'blocks'
   | 'colliding'
@@ -57,6 +59,7 @@ const MACS: Readonly<Record<Kind, readonly [least: number, most: number]>> = {
   wide: [0, 200_000],
   grouped: [0, 250_000],
   padded: [0, 250_000],
+  narrow: [0, 500_000],
   large: [2_000_000, 5_000_000],
   blocks: [500_000, 5_000_000],
   colliding: [100_000, 2_000_000],
@@ -65,6 +68,7 @@ const MACS: Readonly<Record<Kind, readonly [least: number, most: number]>> = {
 };
 
 const LAYOUTS: Readonly<Partial<Record<Kind, Layout>>> = {
+  narrow: 'nhwc',
   colliding: 'nhwc',
   planes: 'nchw',
   pairs: 'nchw',
@@ -125,6 +129,12 @@ function drawSizes(draw: Draw, kind: Kind): Sizes {
       const OC = groups * draw.from([1, 1, 1, 2]);
       return { groups, CG: 1, OC, H: draw.integer(3, 40), W: draw.integer(3, 60) };
     }
+    case 'narrow': {
+      const CG = draw.from([2, 2, 4, 4, 8, 8, 16, 3, 6, 12, 24]);
+      const groups = draw.integer(1, 12);
+      const OC = groups * (draw.chance(0.8) ? CG : draw.integer(1, 9));
+      return { groups, CG, OC, H, W };
+    }
     case 'blocks': {
       const CG = draw.from([173, 257, 400]);
       const [many, few] = [draw.integer(900, 2500), draw.integer(1, 7)];
@@ -156,7 +166,8 @@ function drawSizes(draw: Draw, kind: Kind): Sizes {
 function drawProblem(draw: Draw, seed: number, kind: Kind): Problem | undefined {
   const { groups, CG, OC, H, W } = drawSizes(draw, kind);
   const KH = draw.from(kind === 'pairs' ? [3, 5] : [1, 1, 2, 3, 3, 4, 5, 7]);
-  const KW = kind === 'pairs' || draw.chance(0.7) ? KH : draw.from([1, 2, 3, 5, 6]);
+  const usualKW = kind === 'narrow' ? 3 : KH;
+  const KW = kind === 'pairs' || draw.chance(0.7) ? usualKW : draw.from([1, 2, 3, 5, 6]);
   const stride = drawStride(draw, kind);
   const dilation =
     kind === 'pairs' ? ([1, 1] as const) : ([draw.rarely(3), draw.rarely(3)] as const);

@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <cstdint>
 
-#include "depthwise/interleaving.h"
+#include "interleaving.h"
 #include "threads/slice.h"
 
 namespace gemmconv {

@@ -42,7 +42,7 @@ class DepthwiseChannelsAlgorithm final : public Algorithm {
   constexpr DepthwiseChannelsAlgorithm()
       : Algorithm(AlgorithmName::depthwise, "depthwise", "depthwise-channels") {}
 
-  bool can_compute(const Conv2dProblem& p) const override {
+  bool can_compute(const Conv2dProblem& p, const Isa&) const override {
     if (p.layout != Layout::nhwc || p.group_channels() != 1 || p.out_channels < kLeastChannels) {
       return false;
     }

@@ -7,7 +7,7 @@
 
 #include "depthwise/depthwise_lines.h"
 #include "depthwise/depthwise_planes.h"
-#include "depthwise/interleaving.h"
+#include "interleaving.h"
 #include "lines.h"
 #include "threads/slice.h"
 

@@ -71,7 +71,7 @@ class DepthwisePixelsAlgorithm final : public Algorithm {
   constexpr DepthwisePixelsAlgorithm()
       : Algorithm(AlgorithmName::depthwise, "depthwise", "depthwise-pixels") {}
 
-  bool can_compute(const Conv2dProblem& p) const override {
+  bool can_compute(const Conv2dProblem& p, const Isa&) const override {
     if (p.group_channels() != 1 || (p.fragile && p.is_padded())) return false;
     if (!is_planar(p) && (p.group_filters() != 1 || p.channels >= kFewChannels)) return false;
     // What is copied of the image under a huge stride or window is mostly what no tap wants, and

@@ -26,7 +26,7 @@ class DepthwiseTransposedAlgorithm final : public Algorithm {
   constexpr DepthwiseTransposedAlgorithm()
       : Algorithm(AlgorithmName::depthwise, "depthwise", "depthwise-transposed") {}
 
-  bool can_compute(const Conv2dProblem& p) const override {
+  bool can_compute(const Conv2dProblem& p, const Isa&) const override {
     if (p.layout != Layout::nchw || p.group_channels() != 1) return false;
     const double rows = static_cast<double>((p.kernel_h - 1) * p.dilation_h + 1);
     return std::min(rows, static_cast<double>(p.height)) * static_cast<double>(p.width) +

@@ -65,7 +65,7 @@ class DirectPixelsAlgorithm final : public Algorithm {
  public:
   constexpr DirectPixelsAlgorithm() : Algorithm(AlgorithmName::direct, "direct", "direct-pixels") {}
 
-  bool can_compute(const Conv2dProblem& p) const override {
+  bool can_compute(const Conv2dProblem& p, const Isa&) const override {
     if (p.group_channels() == 0 || (p.fragile && p.is_padded())) return false;
     const std::ptrdiff_t width = std::min(p.out_width, kStripWidth);
     return Strip(nullptr, patches_of(p, nullptr, 0, 0), p.group_channels(), 1, width).floats() <=

@@ -30,7 +30,9 @@ class GemmAlgorithm final : public Algorithm {
       : Algorithm(AlgorithmName::gemm, "gemm", variant), lanes_(lanes) {}
 
   // Packing writes zeros for padded taps.
-  bool can_compute(const Conv2dProblem& p) const override { return !p.fragile || !p.is_padded(); }
+  bool can_compute(const Conv2dProblem& p, const Isa&) const override {
+    return !p.fragile || !p.is_padded();
+  }
 
   void block(Conv2dPlan& plan) const override {
     const Conv2dProblem& p = plan.problem;

@@ -188,6 +188,6 @@ void write(const ChannelVectorsWrite& t) {
 }  // namespace
 
 extern const ChannelVectorsKernel channel_vectors_kernel;
-constinit const ChannelVectorsKernel channel_vectors_kernel = {read, write};
+constinit const ChannelVectorsKernel channel_vectors_kernel = {read, write, finish_in_memory};
 
 }  // namespace gemmconv::GEMMCONV_ISA

@@ -7,6 +7,9 @@
 #include "epilogue.h"
 
 namespace gemmconv::GEMMCONV_ISA {
+
+extern const ChannelVectorsKernel channel_vectors_kernel;
+
 namespace {
 
 // Rows and vectors of outputs of any other window.
@@ -40,7 +43,8 @@ struct Finish {
   Output there = *t.output;
   if (there.add != nullptr) there.add += c - there.c;
   there.c = c;
-  finish_in_memory(values, 1, columns, columns > kLanes ? columns : t.valid_lanes, there);
+  channel_vectors_kernel.finish(values, 1, columns, columns > kLanes ? columns : t.valid_lanes,
+                                there);
 }
 
 template <int V>

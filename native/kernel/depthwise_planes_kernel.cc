@@ -9,6 +9,9 @@
 #include "epilogue.h"
 
 namespace gemmconv::GEMMCONV_ISA {
+
+extern const ChannelVectorsKernel channel_vectors_kernel;
+
 namespace {
 
 // Side by side with steps of two, where what a vector is made of reaches into the next: half as
@@ -227,7 +230,7 @@ void planes(const DepthwisePlanesRun& t) {
 
 // What a clamp does not finish.
 void finish_plane(float* sums, std::ptrdiff_t count, const Output& output) {
-  finish_in_memory(sums, 1, static_cast<int>(count), static_cast<int>(count), output);
+  channel_vectors_kernel.finish(sums, 1, static_cast<int>(count), static_cast<int>(count), output);
 }
 
 constexpr DepthwisePlanesKernel make() {

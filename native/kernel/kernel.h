@@ -151,6 +151,37 @@ struct DirectPixelsKernel {
   void (*tile[kMaxRows][kMaxPixelVectors])(const DirectPixelsTile&);
 };
 
+// A row of neighbouring outputs of a vector of filters that several groups share, by windows three
+// wide. It is computed from a ring of rows of vectors, copies of the image's pixels: the rows that
+// the windows see. On the way the tile copies some for the outputs below.
+struct DirectGroupsTile {
+  float *ring, *ring_end;
+  std::ptrdiff_t ring_row;  // floats
+  const float* row;         // of the ring, under the first row of taps
+  std::ptrdiff_t kernel_h;
+  // Of the windows, so many rows and columns are inside the image, and wanted.
+  std::ptrdiff_t row_begin, row_end, column_begin, column_end;
+  std::ptrdiff_t channels;  // of a group
+  const int* sources;       // for each lane the first channel of its group
+  const float* w;           // channels × kernel_h × three × lanes
+  // What is copied of the columns: so many rows of the image to that of the ring, a few pixels
+  // after each row of taps; and how far from there on is what to ask for.
+  const float* next;
+  std::ptrdiff_t next_row_stride, next_column_stride, next_rows, next_pixels;
+  float* next_row;
+  std::ptrdiff_t ahead;
+  int pixels;
+  const Output* output;  // its rows are pixels
+  float* sums;           // null, or where they go instead, vector after vector
+};
+
+struct DirectGroupsKernel {
+  using Tile = void (*)(const DirectGroupsTile&);
+  int lanes;
+  int pixels;    // most of a tile; none where the ISA has no such kernel
+  Tile tile[2];  // windows that move on by one column, or by two
+};
+
 // A line of each channel on its way into a strip (strip.h): zeros, every step-th float of the
 // image, zeros.
 struct StripLine {
@@ -191,6 +222,9 @@ struct ChannelVectorsWrite {
 struct ChannelVectorsKernel {
   void (*read)(const ChannelVectorsRead&);
   void (*write)(const ChannelVectorsWrite&);
+  // What other kernels leave in memory, for the code of all activations is long: sums with bias,
+  // rows × columns, of which the first `valid` exist; destroyed.
+  void (*finish)(float* sums, int rows, int columns, int valid, const Output& output);
 };
 
 // The parts of a Winograd convolution F(t×t, 3×3), a vector of channels at a time, whose pixels lie
@@ -348,6 +382,7 @@ struct Kernels {
   const GemmKernel* gemm;
   const DirectKernel* direct;
   const DirectPixelsKernel* direct_pixels;
+  const DirectGroupsKernel* direct_groups;
   const StripKernel* strip;
   const DepthwisePixelsKernel* depthwise_pixels;
   const DepthwisePlanesKernel* depthwise_planes;

@@ -16,6 +16,7 @@ constexpr bool kFuses = false;
 extern const GemmKernel gemm_kernel;
 extern const DirectKernel direct_kernel;
 extern const DirectPixelsKernel direct_pixels_kernel;
+extern const DirectGroupsKernel direct_groups_kernel;
 extern const StripKernel strip_kernel;
 extern const DepthwisePixelsKernel depthwise_pixels_kernel;
 extern const DepthwisePlanesKernel depthwise_planes_kernel;
@@ -28,6 +29,7 @@ constinit const Kernels kernels = {kFuses,
                                    &gemm_kernel,
                                    &direct_kernel,
                                    &direct_pixels_kernel,
+                                   &direct_groups_kernel,
                                    &strip_kernel,
                                    &depthwise_pixels_kernel,
                                    &depthwise_planes_kernel,

@@ -170,6 +170,18 @@ void cutting_tests(Suite& suite) {
   });
 }
 
+void group_tests(Suite& suite) {
+  suite.test("nhwc groups that a vector holds several of share it", [&] {
+    for (const std::ptrdiff_t channels : {2, 4, 8}) {
+      Conv2dProblem p = square(1, 128, 28, 128, 3, Layout::nhwc);
+      p.groups = 128 / channels;
+      const Conv2dPlan plan = plan_of(p);
+      const bool exists = plan.isa->kernels.direct_groups->pixels > 0;
+      suite.check((plan.algorithm == &direct_on_groups) == exists, plan.variant_label());
+    }
+  });
+}
+
 void workspace_tests(Suite& suite) {
   suite.test("workspace depends on blocks and threads, not on the image", [&] {
     const auto bytes = [](std::ptrdiff_t extent) {
@@ -227,6 +239,7 @@ void workspace_tests(Suite& suite) {
 void plan_tests(Suite& suite) {
   choice_tests(suite);
   cutting_tests(suite);
+  group_tests(suite);
   workspace_tests(suite);
 }
 

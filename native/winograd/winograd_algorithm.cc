@@ -56,7 +56,7 @@ class WinogradAlgorithm final : public Algorithm {
   bool is_exact() const override { return false; }
 
   // A weight that is not finite would spread over all frequencies.
-  bool can_compute(const Conv2dProblem& p) const override {
+  bool can_compute(const Conv2dProblem& p, const Isa&) const override {
     return p.kernel_h == 3 && p.kernel_w == 3 && p.stride_h == 1 && p.stride_w == 1 &&
            std::max(p.dilation_h, p.dilation_w) <= kMostDilation && !p.fragile &&
            p.group_channels() >= 1 && p.group_channels() <= kMostChannels;
