@@ -47,8 +47,14 @@ class Columns {
 
   DirectGroupsWork row() const {
     const std::ptrdiff_t apart = std::min(across_.apart, p_.out_width);
-    const std::ptrdiff_t tiles = apart * parts(0).count();
-    return {tiles, (p_.out_width - tiles) * across_.step + tiles * p_.kernel_w};
+    const Panels all = parts(0);
+    const std::ptrdiff_t tiles = apart * all.count();
+    // The columns under the last output lie under so many taps of those that would follow it.
+    std::ptrdiff_t beyond = 0;
+    for (std::ptrdiff_t taps = p_.kernel_w; (taps -= across_.step) > 0;) beyond += taps;
+    const bool is_full = all[0].width == d_.kernel->pixels;
+    return {tiles, (p_.out_width - tiles) * across_.step + tiles * p_.kernel_w,
+            is_full ? 0 : tiles * beyond};
   }
 
   // False when nobody wants the result any more.

@@ -46,7 +46,8 @@ class DirectGroupsAlgorithm final : public Algorithm {
     const DirectGroups d = shape_of(plan);
     const DirectGroupsWork row = direct_groups_row(d);
     const double rows = static_cast<double>(vectors(plan) * p.out_height);
-    const double steps = inside_taps(p) * static_cast<double>(p.group_channels() * p.out_width);
+    const double steps = inside_taps(p) * static_cast<double>(p.group_channels() * p.out_width) +
+                         static_cast<double>(row.in_vain * p.group_channels() * p.kernel_h);
     const double copied = static_cast<double>(row.columns * std::min(p.stride_h, p.kernel_h));
     const double cycles = copied * kCopied + static_cast<double>(row.tiles) * kTile;
     return rows * (steps * kStep + cycles * units_a_cycle(lanes(plan))) /
