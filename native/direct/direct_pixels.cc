@@ -330,17 +330,17 @@ std::ptrdiff_t pixels_to_line(const DirectPixels& d) {
 }
 
 // A 1×1 filter: one long row, of which the last vector may reach beyond the image.
-void row_of_pixels(const DirectPixels& d, Range filter_panels, Range tiles,
+void row_of_pixels(const DirectPixels& d, Range filter_panels, Range vectors,
                    const Scratch& scratch) {
   locate_taps_in_place(d, scratch.in_place);
   const Blocks blocks(d, filter_panels, scratch);
   const std::ptrdiff_t lanes = d.kernel->lanes;
   const std::ptrdiff_t apart = pixels_to_line(d);
-  const auto begin_of = [&](std::ptrdiff_t tile) {
-    return std::min(apart + tile * d.columns, d.patches.out_width);
+  const auto begin_of = [&](std::ptrdiff_t vector) {
+    return std::min(apart + vector * lanes, d.patches.out_width);
   };
-  const Range pixels{begin_of(tiles.begin), begin_of(tiles.end)};
-  if (tiles.begin == 0 && apart > 0 && !blocks.copied({0, 1, 0, apart})) return;
+  const Range pixels{begin_of(vectors.begin), begin_of(vectors.end)};
+  if (vectors.begin == 0 && apart > 0 && !blocks.copied({0, 1, 0, apart})) return;
   const std::ptrdiff_t whole = pixels.size() / lanes * lanes;
   if (whole > 0 && !blocks.in_place({0, 1, pixels.begin, whole})) return;
   if (whole < pixels.size()) {

@@ -45,7 +45,8 @@ Range rows_in_place(const DirectPixels& direct, Range rows);
 // Floats of scratch that `direct_pixels` needs.
 std::ptrdiff_t direct_pixels_scratch(const DirectPixels& direct);
 
-// Computes the filters of a range of filter panels at a range of output rows (pointwise: of tiles).
+// Computes the filters of a range of filter panels at a range of output rows (pointwise: of vectors
+// of pixels).
 void direct_pixels(const DirectPixels& direct, Range filter_panels, Range units,
                    float* scratch) noexcept;
 

@@ -81,7 +81,9 @@ class DirectPixelsAlgorithm final : public Algorithm {
     plan.filter_panels = panels.count();
     plan.blocks = {panels[0].width, p.k(), tile};
     if (is_one_row(p)) {
-      plan.units = plan.units_a_block = (p.pixels() + tile - 1) / tile;
+      // Vectors: of tiles the last thread would have one fewer (66 for two threads: 1 %).
+      const std::ptrdiff_t lanes = d.kernel->lanes;
+      plan.units = plan.units_a_block = (p.pixels() + lanes - 1) / lanes;
       return;
     }
     plan.blocks.nc = strip_columns(plan, tile);
