@@ -38,7 +38,7 @@ Conv2dProblem random_problem(Random& random) {
     // Whose runs of rows are the lower the wider the image is.
     const bool square = depthwise && random.below(2) == 0;
     if (square) {
-      p.kernel_h = p.kernel_w = 3;
+      p.kernel_h = p.kernel_w = 3 + 2 * random.below(2);
       p.stride_h = p.stride_w = 1 + random.below(2);
     }
     if (square && random.below(8) == 0) {
