@@ -132,7 +132,8 @@ void ThreadPool::list(Job& job, int seats, Lock& lock) {
 // all take 450.
 int ThreadPool::sleepers_to_wake(Schedule::Claim claim) const noexcept {
   if (!claim || claim.job->finish == nullptr || claim.job->size_class == 0) return 0;
-  return may_all_work() && schedule_.listed() > 0 ? std::min(sleeping_, 2) : 0;
+  if (!may_all_work() || schedule_.listed() == 0) return 0;
+  return std::clamp(std::max(claim.job->open_seats, 1) - spinning_, 0, std::min(sleeping_, 2));
 }
 
 bool ThreadPool::run(Job& job, int threads, float* scratch) noexcept {
