@@ -41,6 +41,9 @@ export function makeProblem(
   // A filter without channels holds no values, so its extents may be beyond all that a loop over
   // the taps could finish; the sum is 0 whatever they are.
   const [kernelHeight, kernelWidth] = layer.groupChannels === 0 ? [1, 1] : layer.kernel;
+  // Between the taps of one tap nothing lies, however large the dilation is.
+  const dilationHeight = kernelHeight === 1 ? 1 : layer.dilation[0];
+  const dilationWidth = kernelWidth === 1 ? 1 : layer.dilation[1];
   return {
     batch: image.batch,
     channels: image.channels,
@@ -52,8 +55,8 @@ export function makeProblem(
     groups: layer.groups,
     strideHeight: layer.stride[0],
     strideWidth: layer.stride[1],
-    dilationHeight: layer.dilation[0],
-    dilationWidth: layer.dilation[1],
+    dilationHeight,
+    dilationWidth,
     padTop: geometry.pads.top,
     padLeft: geometry.pads.left,
     outHeight: geometry.outHeight,
