@@ -98,8 +98,8 @@ class Shape {
   }
 
   // Where lines of memory start at the same outputs of all rows, and there are enough of them: of
-  // twelve vectors eight are streamed, for one more than there were. Of fewer, a run would be
-  // longer than it was planned for.
+  // twelve vectors nine are streamed, for one more than there were. Of fewer, a run would be longer
+  // than it was planned for.
   static bool can_stream(const DepthwisePixels& d) {
     const Patches& p = d.patches;
     const std::ptrdiff_t floats = p.out_width * d.interleaved;

@@ -35,15 +35,15 @@ constexpr double kOutsideRow = 35;
 // of a plane each time, a tap of a vector with steps of one and of two, and to pick every other
 // pixel of a row. (Zen 4: fits both with strides 1 and 2 at 4 to 112 pixels a side within 15 %.)
 constexpr double kPlaneColumn = 7, kPlaneWeight = 1;
-// A vector of the first plane of an image and of the last, which are computed from a copy, once for
-// each filter (5×5@28, 1->6 against 6->6: some 200 cycles a plane on AVX2).
-constexpr double kVectorOfPlane = 2;
 struct PlaneCycles {
   double tap, tap_by_two, pick;
 };
 constexpr PlaneCycles kWidePlane{1.07, 1.13, 4.4};
 constexpr PlaneCycles kMiddlingPlane{0.70, 0.86, 4.5};
 constexpr PlaneCycles kNarrowPlane{0.83, 1.47, 1.1};
+// A vector of the first plane of a padded image and of the last, which are computed from a copy,
+// once for each filter (5×5@28, 1->6 against 6->6: some 200 cycles a plane on AVX2).
+constexpr double kVectorOfPlane = 2;
 // Pixels under one output, and steps between outputs, that are worth copying.
 constexpr double kReachMost = 1024;
 constexpr std::ptrdiff_t kStrideMost = 4;
@@ -175,8 +175,8 @@ class DepthwisePixelsAlgorithm final : public Algorithm {
     const double rows = static_cast<double>(p.out_height) / static_cast<double>(form.tiles) +
                         static_cast<double>((form.tiles > 1 ? p.kernel_h - 1 : 0) / p.stride_h);
     const double down = kPlaneColumn + rows * static_cast<double>(form.beside) * vector;
-    const auto copied = static_cast<double>(std::min(p.channels, std::ptrdiff_t{2}) * p.height *
-                                            p.width / form.lanes);
+    const std::ptrdiff_t planes = p.is_padded() ? std::min(p.channels, std::ptrdiff_t{2}) : 0;
+    const auto copied = static_cast<double>(planes * p.height * p.width / form.lanes);
     return columns * (taps * kPlaneWeight + down / static_cast<double>(form.planes)) +
            copied * kVectorOfPlane / static_cast<double>(p.channels);
   }

@@ -140,8 +140,9 @@ void tile_of_panels(const Direct& d, const Panels& panels, Range block, const Ti
   tile.output = &work.output;
   std::ptrdiff_t part = 0;
   if (work.shares_asks) {
+    // Rounded up: of many panels each still asks for its share.
     part = tile.ahead / block.size();
-    tile.ahead_step = part / tile.channels - tile.channel_stride;
+    tile.ahead_step = (part + tile.channels - 1) / tile.channels - tile.channel_stride;
   }
   const std::ptrdiff_t before_last = panels[block.end - 1].begin - panels[block.begin].begin;
   for (std::ptrdiff_t i = block.begin; i < block.end; ++i) {

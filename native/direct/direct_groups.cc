@@ -11,7 +11,7 @@ namespace {
 
 constexpr std::ptrdiff_t kMostLanes = 16;
 constexpr std::ptrdiff_t kMostPixels = 16;
-// Rows of a filter: the ring has so many, and those that are new.
+// Rows of a filter: with those that are new as many as the ring has, which is to stay in L1.
 constexpr std::ptrdiff_t kTallest = 7;
 
 // Outputs below one another, as wide as a tile, whose windows share rows and columns of the image:
@@ -45,7 +45,7 @@ class Columns {
     return (pixels - 1) * across_.step + p_.kernel_w;
   }
 
-  DirectGroupsWork row() const {
+  DirectGroupsWork work_of_row() const {
     const std::ptrdiff_t apart = std::min(across_.apart, p_.out_width);
     const Panels all = parts(0);
     const std::ptrdiff_t tiles = apart * all.count();
@@ -53,7 +53,7 @@ class Columns {
     std::ptrdiff_t beyond = 0;
     for (std::ptrdiff_t taps = p_.kernel_w; (taps -= across_.step) > 0;) beyond += taps;
     const bool is_full = all[0].width == d_.kernel->pixels;
-    return {tiles, (p_.out_width - tiles) * across_.step + tiles * p_.kernel_w,
+    return {tiles, new_rows_, (p_.out_width - tiles) * across_.step + tiles * p_.kernel_w,
             is_full ? 0 : tiles * beyond};
   }
 
@@ -197,7 +197,7 @@ bool has_direct_groups(const Patches& p) {
          Interleaving(p.stride_w, p.dilation_w).step <= 2;
 }
 
-DirectGroupsWork direct_groups_row(const DirectGroups& d) { return Columns(d).row(); }
+DirectGroupsWork direct_groups_row(const DirectGroups& d) { return Columns(d).work_of_row(); }
 
 std::ptrdiff_t direct_groups_scratch(const DirectGroups& d) { return Columns(d).ring_floats(); }
 

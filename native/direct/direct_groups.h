@@ -27,11 +27,11 @@ struct DirectGroups {
 // Whether there is a kernel for windows of such patches.
 bool has_direct_groups(const Patches& patches);
 
-// What rows of one vector take: tiles; and for each channel of a group and row of taps the pixels
-// that these permute, and the multiply-adds in vain, of outputs that a tile has room for, beside
-// its last ones.
+// What rows of one vector take: tiles, and rows that none above has copied; and for each channel of
+// a group and row of taps the pixels that these permute, and the multiply-adds in vain, of outputs
+// that a tile has room for, beside its last ones.
 struct DirectGroupsWork {
-  std::ptrdiff_t tiles, columns, in_vain;
+  std::ptrdiff_t tiles, new_rows, columns, in_vain;
 };
 DirectGroupsWork direct_groups_row(const DirectGroups& groups);
 

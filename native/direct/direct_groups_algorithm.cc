@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Direct convolution in groups of which a vector holds several, as an algorithm of the plan. Exact.
+// Direct convolution in groups of which a vector holds several, or one, as an algorithm of the
+// plan. Exact.
 #include <algorithm>
 
 #include "algorithm.h"
@@ -48,7 +49,7 @@ class DirectGroupsAlgorithm final : public Algorithm {
     const double rows = static_cast<double>(vectors(plan) * p.out_height);
     const double steps = inside_taps(p) * static_cast<double>(p.group_channels() * p.out_width) +
                          static_cast<double>(row.in_vain * p.group_channels() * p.kernel_h);
-    const double copied = static_cast<double>(row.columns * std::min(p.stride_h, p.kernel_h));
+    const double copied = static_cast<double>(row.columns * row.new_rows);
     const double cycles = copied * kCopied + static_cast<double>(row.tiles) * kTile;
     return rows * (steps * kStep + cycles * units_a_cycle(lanes(plan))) /
            static_cast<double>(p.groups);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
-// The direct microkernel of groups narrower than a vector, output channels on the lanes: one
-// source, compiled once per ISA. A vector holds several groups, each of whose lanes want the same
-// channels of their group: one permutation of a pixel gives every lane its own, and all outputs
-// whose windows hold the pixel share it.
+// The direct microkernel of groups no wider than a vector, output channels on the lanes: one
+// source, compiled once per ISA. A vector holds several groups, or one, each of whose lanes want
+// the same channels of their group: one permutation of a pixel gives every lane its own, and all
+// outputs whose windows hold the pixel share it.
 #include "epilogue.h"
 
 namespace gemmconv::GEMMCONV_ISA {

@@ -333,9 +333,9 @@ struct DepthwisePlanesKernel {
   using Run = void (*)(const DepthwisePlanesRun&);
   int lanes;
   int vectors;  // most that are computed side by side
-  // [3×3 or 5×5]: steps of one; steps of two, [vectors side by side - 1]; steps of one, of planes
-  // half a vector wide at most two at once; 3×3, steps of two, of planes whose outputs are a lane
-  // less than half a vector. Null where there is none.
+  // [3×3 or 5×5]: steps of one; steps of two, [vectors side by side - 1]; steps of one, two
+  // planes half a vector wide at most at once, or such ends of two; 3×3, steps of two, of planes
+  // whose outputs are a lane less than half a vector. Null where there is none.
   Run by_one[2], by_two[2][2], pair[2], pair_by_two;
   // So many sums with bias, destroyed, to neighbouring outputs.
   void (*finish)(float* sums, std::ptrdiff_t count, const Output& output);
