@@ -45,7 +45,8 @@ std::size_t stream(std::byte*, const std::byte*, std::size_t) { return 0; }
 
 void copy_for_other_core(std::byte* to, const std::byte* from, std::size_t bytes) {
   const std::size_t streamed = stream(to, from, bytes);
-  std::memcpy(to + streamed, from + streamed, bytes - streamed);
+  // Of nothing, `from` may be null.
+  if (bytes > streamed) std::memcpy(to + streamed, from + streamed, bytes - streamed);
 }
 
 }  // namespace gemmconv
