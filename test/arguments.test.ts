@@ -266,3 +266,21 @@ test('the arguments that are right are so', async () => {
     expect(await errorOf(call, rightArguments())).toBeUndefined();
   }
 });
+
+// Whose strides the core would multiply beyond 64 bits, for UBSan to tell.
+test.each(['nchw', 'nhwc'] as const)(
+  'a dilation between the taps of one tap is none: %s',
+  (layout) => {
+    const image = ones(...(layout === 'nchw' ? [1, 32, 3, 64] : [1, 3, 64, 32]));
+    for (const kernel of [
+      [32, 8, 1, 3],
+      [32, 1, 1, 3],
+      [8, 32, 1, 1],
+    ]) {
+      const filter = ones(...kernel);
+      const options = { groups: 32 / (kernel[1] ?? 1), layout };
+      const far = new Conv2d(filter, { ...options, dilation: [Number.MAX_SAFE_INTEGER, 1] });
+      expect(far.runSync(image)).toEqual(new Conv2d(filter, options).runSync(image));
+    }
+  },
+);
