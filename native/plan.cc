@@ -8,6 +8,7 @@
 #include "algorithm.h"
 #include "conv2d.h"
 #include "cost.h"
+#include "restated.h"
 
 namespace gemmconv {
 namespace {
@@ -141,7 +142,8 @@ double Conv2dPlan::estimated_cycles() const {
   return all * rounds / static_cast<double>(tasks());
 }
 
-std::optional<Conv2dPlan> make_plan(const Conv2dProblem& problem, const Isa& isa, int threads) {
+std::optional<Conv2dPlan> make_plan(const Conv2dProblem& asked, const Isa& isa, int threads) {
+  const Conv2dProblem problem = restated(asked);
   std::optional<Conv2dPlan> best;
   double least = 0;
   for (const Algorithm* algorithm : algorithms()) {

@@ -84,6 +84,17 @@ Conv2dProblem random_problem(Random& random) {
       p.stride_h = p.stride_w = p.dilation_h = p.dilation_w = 1;
       p.pad_top = p.pad_left = pad_bottom = pad_right = p.kernel_h / 2;
     }
+    // Filters as wide as the image, or as large, which are restated.
+    if (random.below(6) == 0) {
+      p.width = p.kernel_w;
+      p.pad_left = pad_right = 0;
+      p.dilation_h = p.dilation_w = 1;
+      if (random.below(2) == 0) {
+        p.batch = 1 + random.below(9);
+        p.height = p.kernel_h;
+        p.pad_top = pad_bottom = 0;
+      }
+    }
     p.out_height =
         out_extent(p.height, p.pad_top + pad_bottom, p.kernel_h, p.stride_h, p.dilation_h);
     p.out_width = out_extent(p.width, p.pad_left + pad_right, p.kernel_w, p.stride_w, p.dilation_w);
