@@ -80,13 +80,13 @@ template <int R, int V, typename Inside>
 // is 16 KB of the addon: at a border all are clamped, and those that it cuts in any way are few.
 enum class AtOnce { none, clamped, any };
 
-// A row of kernel_w taps, all inside.
+// A row of any number of taps, all inside.
 struct AnyRow {
   static constexpr AtOnce kAtOnce = AtOnce::any;
   template <int R, int V>
   [[gnu::always_inline]] static void add(Vec (&acc)[R][V], const DirectTile& t, const float* x,
                                          const float*& w, const float*& ask) {
-    for (std::ptrdiff_t kw = t.kernel_w; kw > 0; --kw) {
+    for (std::ptrdiff_t kw = t.row_taps; kw > 0; --kw) {
       tap(acc, x, w, ask, t.pixel_stride, [](int) { return true; });
       x += t.tap_column_stride;
       w += V * kLanes;
@@ -101,7 +101,7 @@ struct CutRow {
   template <int R, int V>
   [[gnu::always_inline]] static void add(Vec (&acc)[R][V], const DirectTile& t, const float* x,
                                          const float*& w, const float*& ask) {
-    for (std::ptrdiff_t kw = 0; kw < t.kernel_w; ++kw) {
+    for (std::ptrdiff_t kw = 0; kw < t.row_taps; ++kw) {
       const unsigned inside = t.pixels[kw];
       tap(acc, x, w, ask, t.pixel_stride, [=](int r) { return (inside >> r & 1) != 0; });
       x += t.tap_column_stride;
@@ -143,11 +143,11 @@ struct Rows {
   static constexpr AtOnce kAtOnce = Row::kAtOnce;
   template <int R, int V>
   [[gnu::always_inline]] static void add(Vec (&acc)[R][V], const DirectTile& t) {
-    const std::ptrdiff_t rows = t.kh_end - t.kh_begin;
-    const std::ptrdiff_t skipped = (t.kernel_h - rows) * t.kernel_w;
-    const float* w = t.w + t.kh_begin * t.kernel_w * (V * kLanes);
+    const std::ptrdiff_t rows = t.tap_rows;
+    const std::ptrdiff_t skipped = t.skipped_taps;
+    const float* w = t.w + t.first_tap * (V * kLanes);
     const float* ask = t.ask;
-    const float* x_channel = t.x + t.kh_begin * t.tap_row_stride;
+    const float* x_channel = t.x;
     std::ptrdiff_t ahead = t.ahead;
     for (std::ptrdiff_t c = t.channels; c > 0; --c) {
       const float* x = x_channel;
