@@ -11,7 +11,7 @@ namespace gemmconv {
 namespace {
 
 // A tile of bias is read whole, by the widest vectors.
-constexpr std::ptrdiff_t kWidestTile = kMaxVectors * 16;
+constexpr std::ptrdiff_t kWidestTile = kMaxVectors * kMaxLanes;
 
 std::ptrdiff_t aligned_floats(std::ptrdiff_t floats) {
   return static_cast<std::ptrdiff_t>(align_up(static_cast<std::size_t>(floats) * sizeof(float)) /

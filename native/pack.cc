@@ -118,6 +118,14 @@ void pack_filter(const FilterView& filter, const Panels& panels, std::ptrdiff_t 
   }
 }
 
+const float* patch_in_place(const Patches& p, std::ptrdiff_t pixel) {
+  const std::ptrdiff_t ih = pixel / p.out_width * p.stride_h - p.pad_top;
+  const std::ptrdiff_t iw = pixel % p.out_width * p.stride_w - p.pad_left;
+  const bool is_inside = ih >= 0 && ih < p.height && iw >= 0 && iw < p.width;
+  if (p.channel_stride != 1 || p.kernel_h * p.kernel_w != 1 || !is_inside) return nullptr;
+  return p.image + ih * p.row_stride + iw * p.column_stride;
+}
+
 void pack_patches(const Patches& p, std::ptrdiff_t k_begin, std::ptrdiff_t kc,
                   std::ptrdiff_t pixel_begin, const Panels& panels, float* packed) {
   // k outside, pieces inside: image rows are read along, not in columns of a panel's width, which

@@ -88,6 +88,9 @@ struct Patches {
   }
 };
 
+// The patch of a pixel, where it lies in the image as a panel of that pixel alone would; else null.
+const float* patch_in_place(const Patches& patches, std::ptrdiff_t pixel);
+
 // Packs steps [k_begin, k_begin + kc) of the pixels from `pixel_begin` on, as many as `panels`
 // cuts up. packed: kc × panels.stored() floats, panel after panel.
 void pack_patches(const Patches& patches, std::ptrdiff_t k_begin, std::ptrdiff_t kc,

@@ -64,13 +64,21 @@ std::ptrdiff_t width_of(const Panels& panels, Range range) {
 std::ptrdiff_t gemm_scratch(const Gemm& gemm, std::ptrdiff_t filters, std::ptrdiff_t pixels) {
   const std::ptrdiff_t stored = gemm.pixel_panels(std::min(pixels, gemm.blocks.nc)).stored();
   const std::ptrdiff_t partial = gemm.k > gemm.blocks.kc ? filters * stored : 0;
-  return std::min(gemm.blocks.kc, gemm.k) * stored + partial;
+  const std::ptrdiff_t usual = std::min(gemm.blocks.kc, gemm.k) * stored + partial;
+  if (gemm.lanes == Lanes::pixels) return usual;
+  // Tasks may have a pixel less, and that be few.
+  const std::ptrdiff_t few = std::min<std::ptrdiff_t>(pixels, gemm.kernel->few_rows->rows);
+  return std::max(usual, (gemm.k + filters) * few);
 }
 
 void gemm(const Gemm& g, Range filter_panels, Range pixels, float* scratch) noexcept {
   const Panels filters = g.filter_panels();
   assert(filter_panels.end <= filters.count());
   if (filter_panels.begin == filter_panels.end) return;
+  if (g.panels_at_once(pixels.size()) > 1) {
+    gemm_few_pixels(g, filter_panels, pixels, scratch);
+    return;
+  }
   const std::ptrdiff_t filter_begin = filters[filter_panels.begin].begin;
   const std::ptrdiff_t filters_here = width_of(filters, filter_panels);
   const std::ptrdiff_t mc_panels = std::max<std::ptrdiff_t>(1, g.blocks.mc / filters.max_width());

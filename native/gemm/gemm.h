@@ -12,6 +12,7 @@
 
 #include "destination.h"
 #include "gemm/blocks.h"
+#include "kernel/few_rows.h"
 #include "kernel/kernel.h"
 #include "pack.h"
 
@@ -30,6 +31,12 @@ struct Gemm {
   Panels pixel_panels(std::ptrdiff_t pixels) const {
     return panels_on(lanes == Lanes::pixels, pixels);
   }
+  // How many panels of filters are computed side by side, at so many pixels.
+  std::ptrdiff_t panels_at_once(std::ptrdiff_t pixels) const {
+    const FewRowsKernel& few = *kernel->few_rows;
+    const bool are_few = lanes == Lanes::channels && pixels > 0 && pixels <= few.rows;
+    return are_few ? few.panels[pixels - 1] : 1;
+  }
   Panels panels_on(bool lane_side, std::ptrdiff_t extent) const {
     if (lane_side) return {extent, kernel->vectors * kernel->lanes, kernel->lanes};
     return {extent, kernel->mr, 1};
@@ -41,5 +48,8 @@ std::ptrdiff_t gemm_scratch(const Gemm& gemm, std::ptrdiff_t filters, std::ptrdi
 
 // Computes the filters of a range of filter panels at a range of pixels.
 void gemm(const Gemm& gemm, Range filter_panels, Range pixels, float* scratch) noexcept;
+
+// The same of so few pixels that several panels are computed side by side.
+void gemm_few_pixels(const Gemm& gemm, Range filter_panels, Range pixels, float* scratch) noexcept;
 
 }  // namespace gemmconv

@@ -54,10 +54,13 @@ class GemmAlgorithm final : public Algorithm {
     const double move = p.layout == Layout::nhwc ? kPackChannels
                         : p.stride_w == 1        ? along_rows
                                                  : kPackScattered;
-    const double cycles = static_cast<double>(pixels.stored()) * k * move +
-                          static_cast<double>(filters.count() * pixels.count()) * kTile;
+    const std::ptrdiff_t at_once = g.panels_at_once(p.pixels());
+    const Panels panels(filters.extent(), filters.max_width() * at_once, filters.vector());
+    const bool is_packed = lanes_ == Lanes::pixels || p.pixels() > 1 || !is_pointwise(p);
+    const double cycles = (is_packed ? static_cast<double>(pixels.stored()) * k * move : 0) +
+                          static_cast<double>(panels.count() * pixels.count()) * kTile;
     const double step =
-        lanes_ == Lanes::pixels ? step_cost(filters, pixels) : step_cost(pixels, filters);
+        lanes_ == Lanes::pixels ? step_cost(filters, pixels) : step_cost(pixels, panels);
     return k * step + (cycles + store_cycles(p, lanes_)) * units_a_cycle(g.kernel->lanes);
   }
 

@@ -6,6 +6,9 @@
 #include "epilogue.h"
 
 namespace gemmconv::GEMMCONV_ISA {
+
+extern const FewRowsKernel few_rows_kernel;
+
 namespace {
 
 constexpr int kMr = GEMMCONV_MR;
@@ -83,7 +86,7 @@ constexpr void fill(GemmKernel& kernel) {
 }
 
 constexpr GemmKernel make() {
-  GemmKernel kernel{kLanes, kMr, kVectors, {}};
+  GemmKernel kernel{kLanes, kMr, kVectors, {}, &few_rows_kernel};
   fill<kMr, kVectors>(kernel);
   return kernel;
 }

@@ -52,8 +52,11 @@ struct GemmTile {
   const Output* output;  // c, add and bias already point at this tile
 };
 
+inline constexpr int kMaxLanes = 16;
 inline constexpr int kMaxRows = 16;
 inline constexpr int kMaxVectors = 4;
+
+struct FewRowsKernel;  // few_rows.h
 
 // tile[rows - 1][vectors - 1] computes a tile of exactly that shape. Having each row count as its
 // own function lets rows be split evenly (64 = 13+13+13+13+12) instead of leaving a ragged tail.
@@ -62,6 +65,7 @@ struct GemmKernel {
   int mr;       // most rows
   int vectors;  // most vectors a row; NR = vectors · lanes
   void (*tile[kMaxRows][kMaxVectors])(const GemmTile&);
+  const FewRowsKernel* few_rows;
 };
 
 // What a row of the filter looks like to a tile, so that the usual ones get loops of their own.
