@@ -44,6 +44,9 @@ class Panels {
   // Sum of the stored widths.
   std::ptrdiff_t stored() const { return stored_; }
 
+  // Cut from the others.
+  Panels only(const Panel& panel) const { return {panel.valid, max_width_, vector_}; }
+
   Panel operator[](std::ptrdiff_t i) const {
     if (vector_ == 1) {
       const std::ptrdiff_t width = even_width_ + (i < wider_ ? 1 : 0);

@@ -62,8 +62,9 @@ double kernel_gflops(const GemmKernel& kernel) {
   Buffer c(static_cast<std::size_t>(kernel.mr * nr) * sizeof(float));
   fill(a.floats(), k * kernel.mr, 1);
   fill(b.floats(), k * nr, 2);
-  const GemmTile tile{k,    a.floats(), b.floats(),           c.floats(),
-                      true, false,      static_cast<int>(nr), nullptr};
+  const GemmTile tile{
+      k,       a.floats(), b.floats(), c.floats(), true,   false, static_cast<int>(nr),
+      nullptr, a.floats(), k,          0,          nullptr};
   constexpr int calls = 200;
   const double seconds = best_seconds(
       [&] {

@@ -30,7 +30,9 @@ constexpr double kCopyScattered = 3.0;
 constexpr double kCrossing = 1.25;
 // A step that reads a page of its own takes at least so many cycles, where a tile reads more pages
 // than the first level of the TLB holds beside weights and outputs (1×1 layers of ResNet-50 on
-// AVX2: 6.4 to 7.4, with 64 of the 72 entries of Zen 4 on; AVX-512's larger tiles hide it).
+// AVX2: 6.4 to 7.4, with 64 of the 72 entries of Zen 4 on; AVX-512's larger tiles hide it). And
+// where a tile's lines, of which each row of a plane of any size has one more than it fills, do not
+// fit L1 (1×1 at 14, from 256 channels on: 6.6 to 6.9).
 constexpr double kPageStep = 6.6;
 constexpr std::ptrdiff_t kPages = 60, kPageFloats = 1024;
 // And so many where channels are whole pages apart: the lines of more than a few push each other
@@ -244,11 +246,16 @@ class DirectPixelsAlgorithm final : public Algorithm {
     const std::ptrdiff_t plane = plan.problem.height * plan.problem.width;
     const bool turns_pages = is_one_row(plan.problem) &&
                              std::min(plane, kPageFloats) * plan.problem.k() > kPages * kPageFloats;
+    const double lines = 1 + (v * static_cast<double>(kernel.lanes) - 1) / kLineFloats;
+    const bool leaves_l1 =
+        is_one_row(plan.problem) &&
+        static_cast<double>(plan.problem.k()) * (lines * kLineFloats + r) * sizeof(float) >
+            static_cast<double>(cache_sizes().l1);
     const bool collides =
         is_one_row(plan.problem) && plane % kPageFloats == 0 && plan.problem.k() > kCollidingSteps;
-    const double pages = (collides      ? kCollidingStep
-                          : turns_pages ? kPageStep
-                                        : 0) *
+    const double pages = (collides                   ? kCollidingStep
+                          : turns_pages || leaves_l1 ? kPageStep
+                                                     : 0) *
                          units_a_cycle(kernel.lanes);
     const double step =
         std::max({r * v, r + load * v, kChainsInFlight, pages}) +

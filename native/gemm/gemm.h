@@ -8,6 +8,7 @@
 // count pixels, M, ic and MC count filters, on whichever side they lie.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 
 #include "destination.h"
@@ -27,6 +28,23 @@ struct Gemm {
   Patches patches;
   Destination destination;
 
+  // Whether steps of neighbouring pixels are neighbours in the image as in a panel, all of them: a
+  // 1×1 filter that skips nothing, nchw; and several panels of filters use them.
+  bool packs_on_the_way() const {
+    const Patches& p = patches;
+    const bool is_row =
+        p.height == 1 && p.width == p.out_width && p.pad_top == 0 && p.pad_left == 0;
+    return lanes == Lanes::pixels && m > kernel->mr && is_row &&
+           kernel->packing[filter_panels().widest() - 1] != nullptr &&
+           p.kernel_h * p.kernel_w == 1 && p.stride_w * p.column_stride == 1;
+  }
+  // And whether each panel is needed no longer than until the next is packed.
+  bool packs_to_one_place() const {
+    return packs_on_the_way() && k <= blocks.kc && filter_panels().count() <= mc_panels();
+  }
+  std::ptrdiff_t mc_panels() const {
+    return std::max<std::ptrdiff_t>(1, blocks.mc / filter_panels().max_width());
+  }
   Panels filter_panels() const { return panels_on(lanes == Lanes::channels, m); }
   Panels pixel_panels(std::ptrdiff_t pixels) const {
     return panels_on(lanes == Lanes::pixels, pixels);

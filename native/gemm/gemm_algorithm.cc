@@ -20,6 +20,8 @@ constexpr double kPackPixels = 0.35;
 constexpr double kPackRun = 8.0;
 constexpr double kPackChannels = 1.2;
 constexpr double kPackScattered = 2.5;
+// And what it adds to the first tile of a panel to read pixels in place and pack them on the way.
+constexpr double kPackOnTheWay = 0.02;
 // Cycles to call and finish a tile, besides storing its outputs (Zen 4, AVX2: 1×1 layers of 16 to
 // 64 channels).
 constexpr double kTile = 20.0;
@@ -38,7 +40,9 @@ class GemmAlgorithm final : public Algorithm {
     const Conv2dProblem& p = plan.problem;
     plan.lanes = lanes_;
     plan.blocks = block_sizes(*plan.isa->kernels.gemm, lanes_, p.group_filters(), p.k());
-    plan.filter_panels = shape_of(plan).filter_panels().count();
+    const Gemm g = shape_of(plan);
+    plan.filter_panels = g.filter_panels().count();
+    if (g.packs_to_one_place()) plan.blocks.nc = g.pixel_panels(p.pixels()).stored();
     const std::ptrdiff_t unit = unit_of(plan);
     plan.units = (p.pixels() + unit - 1) / unit;
     plan.units_a_block = std::max<std::ptrdiff_t>(1, plan.blocks.nc / unit);
@@ -51,9 +55,10 @@ class GemmAlgorithm final : public Algorithm {
     const Panels pixels = g.pixel_panels(p.pixels());
     const double k = static_cast<double>(p.k());
     const double along_rows = kPackPixels + kPackRun / static_cast<double>(pixels.max_width());
-    const double move = p.layout == Layout::nhwc ? kPackChannels
-                        : p.stride_w == 1        ? along_rows
-                                                 : kPackScattered;
+    const double move = g.packs_on_the_way()       ? kPackOnTheWay
+                        : p.layout == Layout::nhwc ? kPackChannels
+                        : p.stride_w == 1          ? along_rows
+                                                   : kPackScattered;
     const std::ptrdiff_t at_once = g.panels_at_once(p.pixels());
     const Panels panels(filters.extent(), filters.max_width() * at_once, filters.vector());
     const bool is_packed = lanes_ == Lanes::pixels || p.pixels() > 1 || !is_pointwise(p);
@@ -92,9 +97,7 @@ class GemmAlgorithm final : public Algorithm {
            float* scratch) const noexcept override {
     Gemm g = shape_of(plan);
     g.filter_packed = packed_weights(plan, tensors.packed, task.group);
-    g.patches = patches_of(plan.problem, tensors.input, task.image, task.group);
-    // Panels then cross the rows of the image.
-    if (is_pointwise(plan.problem)) g.patches = flattened(g.patches);
+    g.patches = patches_in(plan.problem, tensors.input, task.image, task.group);
     g.destination = destination_of(plan, tensors, task.image, task.group);
     const std::ptrdiff_t unit = unit_of(plan);
     const Range pixels{task.units.begin * unit,
@@ -107,7 +110,15 @@ class GemmAlgorithm final : public Algorithm {
   static Gemm shape_of(const Conv2dPlan& plan) {
     const Conv2dProblem& p = plan.problem;
     return {
-        plan.isa->kernels.gemm, plan.lanes, p.group_filters(), p.k(), plan.blocks, nullptr, {}, {}};
+        plan.isa->kernels.gemm,       plan.lanes, p.group_filters(), p.k(), plan.blocks, nullptr,
+        patches_in(p, nullptr, 0, 0), {}};
+  }
+
+  static Patches patches_in(const Conv2dProblem& p, const float* input, std::ptrdiff_t image,
+                            std::ptrdiff_t group) {
+    const Patches patches = patches_of(p, input, image, group);
+    // Panels then cross the rows of the image.
+    return is_pointwise(p) ? flattened(patches) : patches;
   }
 
   // Pixels are cut by whole vectors where they lie on the lanes.

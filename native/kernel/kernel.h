@@ -50,13 +50,13 @@ struct GemmTile {
   bool first, last;      // K blocks: the first starts from zero, the last finishes into `output`
   int valid_lanes;       // of the tile's vectors · lanes columns, how many exist in C
   const Output* output;  // c, add and bias already point at this tile
+  // Lines b_stride apart, asked for once in ask_every steps. So far apart is B of a packing tile.
+  const float* ask;
+  std::ptrdiff_t ask_every, b_stride;
+  float* b_packed;
 };
 
-inline constexpr int kMaxLanes = 16;
-inline constexpr int kMaxRows = 16;
-inline constexpr int kMaxVectors = 4;
-
-struct FewRowsKernel;  // few_rows.h
+inline constexpr int kMaxLanes = 16, kMaxRows = 16, kMaxVectors = 4, kMaxPixelVectors = 8;
 
 // tile[rows - 1][vectors - 1] computes a tile of exactly that shape. Having each row count as its
 // own function lets rows be split evenly (64 = 13+13+13+13+12) instead of leaving a ragged tail.
@@ -65,7 +65,8 @@ struct GemmKernel {
   int mr;       // most rows
   int vectors;  // most vectors a row; NR = vectors · lanes
   void (*tile[kMaxRows][kMaxVectors])(const GemmTile&);
-  const FewRowsKernel* few_rows;
+  void (*packing[kMaxRows])(const GemmTile&);  // copies B; most vectors; null where there is none
+  const struct FewRowsKernel* few_rows;        // few_rows.h
 };
 
 // What a row of the filter looks like to a tile, so that the usual ones get loops of their own.
@@ -116,8 +117,6 @@ struct DirectKernel {
   int taps_ahead;  // how early to ask for weights
   void (*tile[kTapRows][kMaxRows][kMaxVectors])(const DirectTile&);
 };
-
-inline constexpr int kMaxPixelVectors = 8;
 
 // One register tile of a convolution with pixels on the lanes: output channels by vectors of
 // neighbouring output pixels. Step k = (c, kh, kw) of the first pixel is at x[taps[k]], those of
@@ -348,8 +347,7 @@ struct DepthwisePlanesKernel {
 
 // Filters that have depthwise kernels of their own: up to so wide, and windows of which the next is
 // one or two columns further on.
-inline constexpr int kDepthwiseWidths = 4;
-inline constexpr int kDepthwiseSteps = 2;
+inline constexpr int kDepthwiseWidths = 4, kDepthwiseSteps = 2;
 
 // One register tile of a depthwise convolution with channels on the lanes, read in place: rows ×
 // pixels outputs. Row i, column j of the image under it is at

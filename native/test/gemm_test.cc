@@ -15,9 +15,11 @@ constexpr Epilogue kNone{Activation::none, -std::numeric_limits<float>::infinity
                          std::numeric_limits<float>::infinity()};
 
 // C = A·B + bias with awkward sizes and small blocks, against one chain of fmaf an element.
-void check_gemm(Suite& suite, const Isa& isa, Lanes lanes, Random& random) {
+// So many pixels, or, if none, some.
+void check_gemm(Suite& suite, const Isa& isa, Lanes lanes, std::ptrdiff_t pixels, Random& random) {
   const std::ptrdiff_t m = 1 + random.below(70);
-  const std::ptrdiff_t n = 1 + random.below(random.below(3) == 0 ? 4 : 150);
+  const std::ptrdiff_t few = random.below(3) == 0 ? 4 : 150;
+  const std::ptrdiff_t n = pixels > 0 ? pixels : 1 + random.below(few);
   const std::ptrdiff_t k = random.below(60);
   std::vector<float> a(static_cast<std::size_t>(m * k));
   std::vector<float> b(static_cast<std::size_t>(k * n));
@@ -34,6 +36,7 @@ void check_gemm(Suite& suite, const Isa& isa, Lanes lanes, Random& random) {
   g.m = m;
   g.k = k;
   g.blocks = {1 + random.below(40), 1 + random.below(70), 1 + random.below(80)};
+  if (pixels > 0) g.blocks = {m + kMaxRows, k + 1, n};
   g.patches = {b.data(), n, n, 1, 1, n, n, 1, 1, 1, 1, 1, 1, 0, 0};
   g.destination = {c.data(), nullptr, n, 1, bias.data(), kNone};
   const Panels panels = g.filter_panels();
@@ -74,7 +77,9 @@ void gemm_tests(Suite& suite) {
       const char* side = lanes == Lanes::pixels ? "pixels" : "channels";
       suite.test(std::string("gemm on ") + isa.name + ", " + side + " on the lanes", [&] {
         Random random(3);
-        for (int repeat = 0; repeat < 300; ++repeat) check_gemm(suite, isa, lanes, random);
+        for (int repeat = 0; repeat < 300; ++repeat) check_gemm(suite, isa, lanes, 0, random);
+        // Tiles that start where lines do.
+        for (int repeat = 0; repeat < 5; ++repeat) check_gemm(suite, isa, lanes, 2048, random);
       });
     }
   }
