@@ -7,6 +7,7 @@
 #include "filter.h"
 #include "gemm/blocks.h"
 #include "gemm/gemm.h"
+#include "system/cpu.h"
 #include "views.h"
 
 namespace gemmconv {
@@ -22,6 +23,9 @@ constexpr double kPackChannels = 1.2;
 constexpr double kPackScattered = 2.5;
 // And what it adds to the first tile of a panel to read pixels in place and pack them on the way.
 constexpr double kPackOnTheWay = 0.02;
+// A step then takes so much longer where a panel does not fit L1 beside weights (1×1 from 384 to
+// 1024 channels at 14 and 28).
+constexpr double kPanelBeyondL1 = 1.035;
 // Cycles to call and finish a tile, besides storing its outputs (Zen 4, AVX2: 1×1 layers of 16 to
 // 64 channels).
 constexpr double kTile = 20.0;
@@ -66,7 +70,11 @@ class GemmAlgorithm final : public Algorithm {
                           static_cast<double>(panels.count() * pixels.count()) * kTile;
     const double step =
         lanes_ == Lanes::pixels ? step_cost(filters, pixels) : step_cost(pixels, panels);
-    return k * step + (cycles + store_cycles(p, lanes_)) * units_a_cycle(g.kernel->lanes);
+    const bool leaves_l1 =
+        g.packs_on_the_way() && p.k() * (pixels.max_width() + filters.max_width()) >
+                                    static_cast<std::ptrdiff_t>(cache_sizes().l1 / sizeof(float));
+    const double steps = k * step * (leaves_l1 ? kPanelBeyondL1 : 1.0);
+    return steps + (cycles + store_cycles(p, lanes_)) * units_a_cycle(g.kernel->lanes);
   }
 
   std::ptrdiff_t scratch(const Conv2dPlan& plan) const override {
