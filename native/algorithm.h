@@ -82,6 +82,7 @@ std::span<const Algorithm* const> algorithms();
 extern const Algorithm& gemm_on_pixels;
 extern const Algorithm& gemm_on_channels;
 extern const Algorithm& direct_on_channels;
+extern const Algorithm& direct_on_rows;
 extern const Algorithm& direct_on_pixels;
 extern const Algorithm& direct_on_groups;
 extern const Algorithm& depthwise_on_pixels;

@@ -93,9 +93,9 @@ bool is_allowed(const Algorithm& algorithm, AlgorithmName asked) {
 
 std::span<const Algorithm* const> algorithms() {
   static const Algorithm* const all[] = {
-      &gemm_on_pixels,   &gemm_on_channels,    &direct_on_channels,    &direct_on_pixels,
-      &direct_on_groups, &depthwise_on_pixels, &depthwise_on_channels, &depthwise_transposing,
-      &winograd_f2,      &winograd_f4};
+      &gemm_on_pixels,        &gemm_on_channels, &direct_on_channels,  &direct_on_pixels,
+      &direct_on_rows,        &direct_on_groups, &depthwise_on_pixels, &depthwise_on_channels,
+      &depthwise_transposing, &winograd_f2,      &winograd_f4};
   return all;
 }
 

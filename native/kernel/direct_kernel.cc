@@ -80,6 +80,9 @@ template <int R, int V, typename Inside>
 // is 16 KB of the addon: at a border all are clamped, and those that it cuts in any way are few.
 enum class AtOnce { none, clamped, any };
 
+// On AVX2 the short sums to whom it matters are direct_rows_kernel.cc's.
+constexpr bool kClampsAll = GEMMCONV_REGISTERS == 16;
+
 // A row of any number of taps, all inside.
 struct AnyRow {
   static constexpr AtOnce kAtOnce = AtOnce::any;
@@ -257,7 +260,7 @@ void tile(const DirectTile& t) {
   Taps::add(acc, t);
   if (Taps::kAtOnce != AtOnce::none && t.last &&
       is_simple(*t.output, t.valid_lanes == V * kLanes)) {
-    if (Taps::kAtOnce == AtOnce::any && is_unbounded(t.output->epilogue)) {
+    if (Taps::kAtOnce == AtOnce::any && !kClampsAll && is_unbounded(t.output->epilogue)) {
       finish_simple<true, false>(acc, *t.output);
     } else {
       finish_simple<true, true>(acc, *t.output);

@@ -7,37 +7,9 @@
 
 #include <cstddef>
 
+#include "output.h"
+
 namespace gemmconv {
-
-enum class Activation : int {
-  none,
-  relu,
-  relu6,
-  clamp,
-  leaky_relu,
-  hard_swish,
-  sigmoid,
-  tanh,
-  silu,
-};
-
-// none, relu and relu6 are clamps to (-inf, inf), (0, inf) and (0, 6).
-struct Epilogue {
-  Activation activation;
-  float min;  // lower bound of a clamp; alpha of leaky_relu
-  float max;
-};
-
-// Where a finished tile goes: y = activation(acc + bias + add), element (row r, lane l) of the
-// tile at c[r * row_stride + l * lane_stride].
-struct Output {
-  float* c;
-  const float* add;  // same strides as c; null for none
-  std::ptrdiff_t row_stride, lane_stride;
-  const float* bias;  // one value a row, or one a lane
-  bool bias_on_lanes;
-  Epilogue epilogue;
-};
 
 // One register tile of C += A·B over k steps of one K block.
 struct GemmTile {
@@ -116,6 +88,29 @@ struct DirectKernel {
   TileShape wide;  // fewer rows, of more vectors; no rows where there is none
   int taps_ahead;  // how early to ask for weights
   void (*tile[kTapRows][kMaxRows][kMaxVectors])(const DirectTile&);
+};
+
+// Neighbouring tiles of a row of outputs, as many pixels each, whose panels of filters are whole
+// and as wide as each other. The image has a pixel for every tap, or a copy with zeros has. Step k
+// = (c, kh, kw) of the first pixel is at x[taps[k]].
+struct DirectRowsRun {
+  const float* x;
+  std::ptrdiff_t pixel_stride;
+  const std::ptrdiff_t* taps;
+  std::ptrdiff_t k;
+  const float* w;  // panels × k × width
+  const float* bias;
+  std::ptrdiff_t tiles, panels;
+  float* c;  // channels are neighbours
+  std::ptrdiff_t output_stride;
+  float min, max;
+};
+
+struct DirectRowsKernel {
+  int lanes;
+  TileShape usual, wide;  // the largest; without rows where there is none
+  // [whether sums are clamped]; null where tiles have too few pixels.
+  void (*run[2][kMaxRows][kMaxVectors])(const DirectRowsRun&);
 };
 
 // One register tile of a convolution with pixels on the lanes: output channels by vectors of
@@ -384,6 +379,7 @@ struct Kernels {
   bool fuses;  // multiplies and adds with one rounding
   const GemmKernel* gemm;
   const DirectKernel* direct;
+  const DirectRowsKernel* direct_rows;
   const DirectPixelsKernel* direct_pixels;
   const DirectGroupsKernel* direct_groups;
   const StripKernel* strip;

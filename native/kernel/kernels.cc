@@ -15,6 +15,7 @@ constexpr bool kFuses = false;
 
 extern const GemmKernel gemm_kernel;
 extern const DirectKernel direct_kernel;
+extern const DirectRowsKernel direct_rows_kernel;
 extern const DirectPixelsKernel direct_pixels_kernel;
 extern const DirectGroupsKernel direct_groups_kernel;
 extern const StripKernel strip_kernel;
@@ -28,6 +29,7 @@ extern const Kernels kernels;
 constinit const Kernels kernels = {kFuses,
                                    &gemm_kernel,
                                    &direct_kernel,
+                                   &direct_rows_kernel,
                                    &direct_pixels_kernel,
                                    &direct_groups_kernel,
                                    &strip_kernel,

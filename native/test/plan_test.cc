@@ -182,6 +182,16 @@ void group_tests(Suite& suite) {
   });
 }
 
+void row_tests(Suite& suite) {
+  suite.test("nhwc images of few channels take many tiles a call", [&] {
+    for (const std::ptrdiff_t extent : {32, 224}) {
+      const Conv2dPlan plan = plan_of(square(1, 3, extent, 64, 3, Layout::nhwc));
+      const bool exists = plan.isa->kernels.direct_rows->usual.mr > 0;
+      suite.check((plan.algorithm == &direct_on_rows) == exists, plan.variant_label());
+    }
+  });
+}
+
 void workspace_tests(Suite& suite) {
   suite.test("workspace depends on blocks and threads, not on the image", [&] {
     const auto bytes = [](std::ptrdiff_t extent) {
@@ -240,6 +250,7 @@ void plan_tests(Suite& suite) {
   choice_tests(suite);
   cutting_tests(suite);
   group_tests(suite);
+  row_tests(suite);
   workspace_tests(suite);
 }
 
