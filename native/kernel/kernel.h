@@ -44,26 +44,26 @@ struct GemmKernel {
 // What a row of the filter looks like to a tile, so that the usual ones get loops of their own.
 enum class TapRow {
   one,        // a 1×1 filter, inside
-  any,        // so many taps, all of them inside the image
+  any,        // so many taps, all of them inside the image, and perhaps some left out
   cut,        // so many taps, each inside for some of the pixels
   three,      // three taps, all of them inside
-  cut_three,  // three taps, inside but for one pixel at either end, see below
+  cut_three,  // three taps, inside but for the first of the first pixel, or the last of the last
+  cut_sides,  // three taps, the middle one inside, the others for some of the pixels
 };
-inline constexpr int kTapRows = 5;
+inline constexpr int kTapRows = 6;
 
 // One register tile of a convolution read in place: up to mr neighbouring output pixels of a row
 // by NR output channels. Tap (c, i, j) of pixel r is at
-// x[c·channel_stride + i·tap_row_stride + j·tap_column_stride + r·pixel_stride]. Rows of taps are
-// those that lie inside the image.
+// x[c·channel_stride + i·tap_row_stride + j·tap_column_stride + r·pixel_stride]. Rows and taps of
+// them that lie outside the image for all pixels are left out.
 struct DirectTile {
   const float* x;
   const float* w;  // channels × all taps × NR
   std::ptrdiff_t channels, tap_rows, row_taps;
   std::ptrdiff_t channel_stride, tap_row_stride, tap_column_stride, pixel_stride;
-  std::ptrdiff_t first_tap, skipped_taps;  // of each channel: before those rows; before and behind
+  // Taps left out: of a channel before the first one; of each row; in rows of their own.
+  std::ptrdiff_t first_tap, skipped_of_row, skipped_rows_taps;
   TapRow row;
-  // Where `row` is cut_three: whether the first pixel lacks the first tap, and the last the last.
-  bool cuts_first, cuts_last;
   const unsigned* pixels;  // where `row` is cut: bit r of each tap of a row, whether it is inside
   // What to ask for ahead of the image: relative to x, one step further for each channel.
   std::ptrdiff_t ahead, ahead_step;
