@@ -77,7 +77,7 @@ const GCC: Expected = {
     5: { avx512: 12, avx2: 27, baseline: 30 },
     '5 by two': { avx512: 16, avx2: 48, baseline: 35 },
   },
-  channelWindows: 25,
+  channelWindows: 12,
   // A residual's, and what describes the output.
   outputVectors: 5,
 };
@@ -335,13 +335,18 @@ describe.skipIf(!canRead)('inner loops', () => {
 
   const channels = objects.filter(({ kernel }) => kernel === 'depthwise_channels');
   test.each(channels)('$isa $kernel, unrolled windows', ({ path }) => {
-    const windows = templatesOf(path).filter(({ code }) => code.filter(isArithmetic).length >= 27);
+    const windows = templatesOf(path).filter(
+      ({ name, code }) => name === 'row_tile' || code.filter(isArithmetic).length >= 27,
+    );
     expect(windows.length).toBeGreaterThanOrEqual(expected.channelWindows);
     for (const { name, args, code } of windows) {
-      const [rows = 0, pixels = 0] = args.split(', ').map(Number);
+      const sizes = args.split(', ').map(Number);
+      const [rows = 0, pixels = 0] = name === 'row_tile' ? [1, ...sizes] : sizes;
       const traffic = code.filter((one) => usesVectors(one) && usesStack(one, frameOf({ code })));
+      // In the widest of single rows, which are the fastest nevertheless, weights lie there, too.
+      const weights = name === 'row_tile' ? 2 * pixels : 0;
       expect(traffic.length, `${name}<${args}>: ${listing(traffic)}`).toBeLessThanOrEqual(
-        rows * pixels + expected.outputVectors,
+        rows * pixels + weights + expected.outputVectors,
       );
     }
   });

@@ -367,8 +367,8 @@ struct DepthwiseChannelsTile {
 struct DepthwiseChannelsKernel {
   int lanes;
   int rows[kDepthwiseWidths];  // most rows of a tile[]
-  int pixels;                  // most pixels of a row
-  int least_pixels;            // fewest of tile[]
+  int pixels, least_pixels;    // most of a row, and fewest of tile[]
+  bool asks_always;            // for the tile below, line by line, if its pixels are contiguous
   // [kernel_w / 2][step - 1][pixels - 1]; null where there is none.
   void (*tile[kDepthwiseWidths][kDepthwiseSteps][kMaxRows])(const DepthwiseChannelsTile&);
   void (*any_tile[kMaxRows])(const DepthwiseChannelsTile&);  // any width and step, one row
