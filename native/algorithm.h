@@ -30,6 +30,7 @@ enum class PackedLayout : int {
   group_vectors,     // direct_groups: vectors of filters × k × lanes
   filters_taps,      // depthwise: filters × taps
   taps_filters,      // depthwise: taps × filters
+  taps_lines,        // the same, taps an odd number of lines apart
   channels_vectors,  // depthwise: vectors of channels × multiplier × taps × lanes
   winograd_f2,       // frequencies, see winograd.h
   winograd_f4,

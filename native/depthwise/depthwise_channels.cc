@@ -110,7 +110,7 @@ class Strips {
                                columns.begin,
                                columns.end,
                                d_.weights + channels.begin,
-                               d_.channels,
+                               d_.tap_stride,
                                channels.size(),
                                to_second(channels),
                                d_.is_streamed,

@@ -13,8 +13,8 @@ namespace gemmconv {
 
 struct DepthwiseChannels {
   const DepthwiseChannelsKernel* kernel;
-  std::ptrdiff_t channels;  // at least a vector of them
-  const float* weights;     // taps × channels
+  std::ptrdiff_t tap_stride;  // tap k of the first channel is at weights[k·tap_stride]
+  const float* weights;
   Patches patches;          // from the first channel on
   Destination destination;  // from the first filter on
   bool is_streamed;         // through the caches, from memory to memory

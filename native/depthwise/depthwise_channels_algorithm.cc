@@ -24,6 +24,31 @@ constexpr std::ptrdiff_t kMultiplierMost = 8;
 constexpr double kFloatsOfPixel = 144;
 constexpr double kCopyMost = 1 << 18;
 
+constexpr std::ptrdiff_t kLine = 64 / sizeof(float);
+// Channels of which a tile's pixels fall on so few lines of L1 that each vector finds them gone,
+// and a copy pays (Zen 4 as AVX2: 512@14 0.069 → 0.045 ms, 1024@7 0.057 → 0.025, 256@28 0.106 →
+// 0.089; 128@56 0.138 → 0.194). A vector that is a line is the only one to want it.
+constexpr std::ptrdiff_t kColliding = 256;
+
+// Taps that are pages apart would fall on one line, too (512@14: 0.120 → 0.069 ms).
+std::ptrdiff_t tap_stride(const Conv2dProblem& p) {
+  return ((p.out_channels + kLine - 1) / kLine | 1) * kLine;
+}
+
+bool is_copy_small(const Conv2dProblem& p) {
+  const double reach = static_cast<double>((p.kernel_h - 1) * p.dilation_h + 1);
+  return std::min(reach, static_cast<double>(p.height)) * static_cast<double>(p.width) *
+             kFloatsOfPixel <=
+         kCopyMost;
+}
+
+bool is_copied(const Conv2dPlan& plan) {
+  const Conv2dProblem& p = plan.problem;
+  const bool collides = p.channels % kColliding == 0 &&
+                        plan.isa->kernels.depthwise_channels->lanes < kLine && is_copy_small(p);
+  return p.group_filters() > 1 || collides;
+}
+
 // Threads take rows, unless there are hardly any: two on the same pixels pull lines out of each
 // other's caches (Zen 4, 2 threads, 384@14: 0.0149 → 0.0089 ms).
 constexpr std::ptrdiff_t kRowsToCut = 4;
@@ -46,12 +71,7 @@ class DepthwiseChannelsAlgorithm final : public Algorithm {
     if (p.layout != Layout::nhwc || p.group_channels() != 1 || p.out_channels < kLeastChannels) {
       return false;
     }
-    if (p.group_filters() == 1) return true;
-    const double reach = static_cast<double>((p.kernel_h - 1) * p.dilation_h + 1);
-    return p.group_filters() <= kMultiplierMost && std::min(reach, static_cast<double>(p.height)) *
-                                                           static_cast<double>(p.width) *
-                                                           kFloatsOfPixel <=
-                                                       kCopyMost;
+    return p.group_filters() == 1 || (p.group_filters() <= kMultiplierMost && is_copy_small(p));
   }
 
   // One task takes all groups: they lie on the lanes.
@@ -73,7 +93,7 @@ class DepthwiseChannelsAlgorithm final : public Algorithm {
     const double vector =
         depthwise_channels_cost(plan, depthwise_channels_share(shape_of(plan)), kVector);
     const double copied =
-        p.group_filters() == 1 ? 0 : static_cast<double>(p.height * p.width * p.out_channels);
+        is_copied(plan) ? static_cast<double>(p.height * p.width * p.out_channels) : 0;
     return (vectors * vector + copied * kCopied * units_a_cycle(lanes)) /
            static_cast<double>(p.groups);
   }
@@ -81,16 +101,15 @@ class DepthwiseChannelsAlgorithm final : public Algorithm {
   double handicap(const Conv2dPlan& plan) const override { return depthwise_handicap(plan); }
 
   std::ptrdiff_t scratch(const Conv2dPlan& plan) const override {
-    const std::ptrdiff_t multiplier = plan.problem.group_filters();
-    return multiplier == 1 ? 0 : depthwise_repeated_scratch({shape_of(plan), multiplier});
+    return is_copied(plan)
+               ? depthwise_repeated_scratch({shape_of(plan), plan.problem.group_filters()})
+               : 0;
   }
 
-  PackedLayout packed_layout(const Conv2dPlan&) const override {
-    return PackedLayout::taps_filters;
-  }
+  PackedLayout packed_layout(const Conv2dPlan&) const override { return PackedLayout::taps_lines; }
 
   std::ptrdiff_t packed_floats(const Conv2dPlan& plan) const override {
-    return plan.problem.k() * plan.problem.out_channels;
+    return plan.problem.k() * tap_stride(plan.problem);
   }
 
   void pack(const Conv2dPlan& plan, const FilterView& filter, float* packed) const override {
@@ -99,7 +118,7 @@ class DepthwiseChannelsAlgorithm final : public Algorithm {
       const float* of_tap = filter.data + tap / filter.kernel_w * filter.kh_stride +
                             tap % filter.kernel_w * filter.kw_stride;
       for (std::ptrdiff_t oc = 0; oc < filters; ++oc) {
-        packed[tap * filters + oc] = of_tap[oc * filter.oc_stride];
+        packed[tap * tap_stride(plan.problem) + oc] = of_tap[oc * filter.oc_stride];
       }
     }
   }
@@ -114,10 +133,10 @@ class DepthwiseChannelsAlgorithm final : public Algorithm {
     const bool is_last = task.filters.end == plan.filter_panels;
     const Range filters{task.filters.begin * d.kernel->lanes,
                         is_last ? p.out_channels : task.filters.end * d.kernel->lanes};
-    if (p.group_filters() == 1) {
-      depthwise_channels(d, filters, task.units);
-    } else {
+    if (is_copied(plan)) {
       depthwise_repeated({d, p.group_filters()}, filters, task.units, scratch);
+    } else {
+      depthwise_channels(d, filters, task.units);
     }
   }
 
@@ -126,11 +145,11 @@ class DepthwiseChannelsAlgorithm final : public Algorithm {
   static DepthwiseChannels shape_of(const Conv2dPlan& plan) {
     const Conv2dProblem& p = plan.problem;
     return {plan.isa->kernels.depthwise_channels,
-            p.out_channels,
+            tap_stride(p),
             nullptr,
             patches_of(p, nullptr, 0, 0),
             {},
-            p.group_filters() == 1 && is_streamed(p)};
+            !is_copied(plan) && is_streamed(p)};
   }
 };
 

@@ -63,6 +63,10 @@ class Copies {
     for (std::ptrdiff_t ih = rows.begin; ih < rows.end; ++ih) {
       for (std::ptrdiff_t iw = 0; iw < p_.width; ++iw) {
         const float* pixel = p_.image + ih * p_.row_stride + iw * p_.column_stride;
+        if (d_.multiplier == 1) {
+          to = std::copy(pixel + channels.begin, pixel + channels.end, to);
+          continue;
+        }
         for (std::ptrdiff_t c = channels.begin; c < channels.end; ++c) {
           const Quad repeated = pixel[c] - Quad{};
           for (std::ptrdiff_t m = 0; m < d_.multiplier; m += kQuad) {
