@@ -18,7 +18,8 @@ namespace {
 // has: those under about so many floats, which L1 holds, within bounds (Zen 4, 3×3 at 56 pixels a
 // side: 17.0 cycles a vector in runs of 16 rows, 13.5 in one of 56; at 1920, 12.6 in 16, 14.0 in
 // 64). A 5×5 window computes more in vain where runs meet, and waits less (1080p: 1.18 ms in runs
-// of 16, 1.05 in 40).
+// of 16, 1.05 in 40; of vectors half as wide, whose columns are half as wide, too, 1.82 in 48, 1.71
+// in 64).
 constexpr std::ptrdiff_t kFloatsOfSquare = 8192;
 constexpr std::ptrdiff_t kFewestRowsOf3x3 = 16, kFewestRowsOf5x5 = 40, kMostRowsOfSquare = 64;
 // Columns of such a run go down too many rows for the hardware to read ahead in each. They ask for
@@ -51,7 +52,9 @@ class Shape {
     in_place = p.stride_w == 1;
     const std::ptrdiff_t wide = p.width * d.interleaved;
     rows = rows_of_square(p.height / (p.stride_h * down.apart) + 1, wide * down.step,
-                          is_5x5 ? kFewestRowsOf5x5 : kFewestRowsOf3x3);
+                          !is_5x5              ? kFewestRowsOf3x3
+                          : kernel.lanes >= 16 ? kFewestRowsOf5x5
+                                               : kMostRowsOfSquare);
     const bool is_wide = wide >= kFloatsOfWideRow;
     const std::ptrdiff_t below = rows * down.apart;
     ahead = is_wide ? kFloatsAhead : std::min(below * p.stride_h, p.height) * wide;

@@ -15,8 +15,9 @@ namespace {
 // Rows and vectors of outputs of any other window.
 constexpr int kRows = 4;
 constexpr int kVectors = GEMMCONV_REGISTERS >= 32 ? 4 : 2;
-// Columns of a 3×3 window side by side.
+// Columns of a 3×3 window side by side, and of a 5×5 one.
 constexpr int kBeside = GEMMCONV_REGISTERS >= 32 ? 4 : kLanes > 4 ? 2 : 1;
+constexpr int kBesideOf5x5 = GEMMCONV_REGISTERS >= 32 ? 1 : kBeside;
 
 // The first `valid` lanes; beyond them lies what somebody else has written.
 [[gnu::noinline]] void store_some(float* c, Vec v, int valid) {
@@ -82,18 +83,24 @@ template <int V>
 // fours).
 
 // What columns side by side take along: the sums of the outputs whose windows hold the row at hand,
-// the lowest output's first. Where registers are few the compiler keeps weights in memory.
+// the lowest output's first. Where registers are few the compiler keeps weights in memory. Of a 5×5
+// window there are so many that each had better be loaded once for all columns: of one, loads take
+// longer than multiply-adds, and these wait for each other (Zen 4, AVX2: 19 to 21 cycles a vector
+// of 25, by twos 14.8).
 template <int K, int V, bool kMasked>
 struct Columns {
+  static constexpr bool kSharesWeights = K > 3 && V > 1 && GEMMCONV_REGISTERS < 32;
+
   Vec w[K * K];
+  Vec* const shared;  // the same
   IntVec mask[K];
   std::ptrdiff_t taps[K];
   std::ptrdiff_t beside;  // from one to the next
   Vec sums[V][K];
 
   [[gnu::always_inline]] Columns(const DepthwisePixelsRun& t, std::ptrdiff_t m,
-                                 std::ptrdiff_t phase)
-      : beside(t.alike * kLanes) {
+                                 std::ptrdiff_t phase, Vec* memory)
+      : shared(memory), beside(t.alike * kLanes) {
     GEMMCONV_UNROLL
     for (int kw = 0; kw < K; ++kw) {
       taps[kw] = t.columns[kw];
@@ -101,6 +108,11 @@ struct Columns {
     }
 #pragma GCC unroll 32
     for (int tap = 0; tap < K * K; ++tap) w[tap] = load(t.w + phase + tap * t.tap_stride);
+    if constexpr (kSharesWeights) {
+#pragma GCC unroll 32
+      for (int tap = 0; tap < K * K; ++tap) shared[tap] = w[tap];
+      asm volatile("" : : "r"(shared) : "memory");
+    }
     GEMMCONV_UNROLL
     for (int v = 0; v < V; ++v) {
       GEMMCONV_UNROLL
@@ -126,8 +138,36 @@ struct Columns {
     return p;
   }
 
+  // As meet.
+  [[gnu::always_inline]] void meet_together(const float* x, std::ptrdiff_t ahead) {
+    const float* columns[V];
+    GEMMCONV_UNROLL
+    for (int v = 0; v < V; ++v) {
+      columns[v] = x;
+      __builtin_prefetch(x + ahead, 0, 2);
+      x = next_column(x);
+    }
+    GEMMCONV_UNROLL
+    for (int kw = 0; kw < K; ++kw) {
+      Vec xv[V];
+      GEMMCONV_UNROLL
+      for (int v = 0; v < V; ++v) xv[v] = load(columns[v] + taps[kw]);
+      GEMMCONV_UNROLL
+      for (int q = 0; q < K; ++q) {
+        const Vec wv = shared[q * K + kw];
+        keep_load();
+        GEMMCONV_UNROLL
+        for (int v = 0; v < V; ++v) sums[v][q] += xv[v] * wv;
+      }
+    }
+  }
+
   // The first row of the window of the lowest, the second of that above it, and so on.
   [[gnu::always_inline]] void meet(const float* x, std::ptrdiff_t ahead) {
+    if constexpr (kSharesWeights) {
+      meet_together(x, ahead);
+      return;
+    }
     GEMMCONV_UNROLL
     for (int v = 0; v < V; ++v) {
       __builtin_prefetch(x + ahead, 0, 2);
@@ -200,9 +240,9 @@ struct Descent {
 
 template <int K, int V, bool kMasked>
 [[gnu::always_inline]] inline void descend(const DepthwisePixelsRun& t, std::ptrdiff_t m,
-                                           std::ptrdiff_t phase) {
+                                           std::ptrdiff_t phase, Vec* weights = nullptr) {
   constexpr std::ptrdiff_t kBegin = K - 1;
-  Descent<K, V, kMasked> d{Columns<K, V, kMasked>(t, m, phase),
+  Descent<K, V, kMasked> d{Columns<K, V, kMasked>(t, m, phase, weights),
                            finish_of(t, phase),
                            t.x + m * kLanes,
                            t.output->c + m * kLanes,
@@ -256,7 +296,12 @@ template <int K, int V>
 void beside(const DepthwisePixelsRun& t, std::ptrdiff_t& m, Phase& phase) {
   for (; m + V * t.alike <= t.vectors; m += V * t.alike) {
     for (std::ptrdiff_t i = 0; i < t.alike; ++i, phase.next()) {
-      descend<K, V, false>(t, m + i, phase.now);
+      if constexpr (Columns<K, V, false>::kSharesWeights) {
+        Vec weights[K * K];
+        descend<K, V, false>(t, m + i, phase.now, weights);
+      } else {
+        descend<K, V, false>(t, m + i, phase.now);
+      }
     }
   }
 }
@@ -271,6 +316,7 @@ void square(const DepthwisePixelsRun& t) {
     if (t.alike == 1) beside<K, kBeside>(t, m, phase);
   }
   if constexpr (!kMasked && K == 3 && kBeside > 1) beside<K, 2>(t, m, phase);
+  if constexpr (!kMasked && K == 5 && kBesideOf5x5 > 1) beside<K, kBesideOf5x5>(t, m, phase);
   for (; m < t.vectors; ++m, phase.next()) descend<K, 1, kMasked>(t, m, phase.now);
 }
 
