@@ -6,6 +6,7 @@
 #include <cstddef>
 
 #include "depthwise/depthwise_pixels.h"
+#include "lines.h"
 
 namespace gemmconv {
 
@@ -34,16 +35,16 @@ std::ptrdiff_t first_without(std::ptrdiff_t count, Holds holds) {
 // some do, all do, some do, none does.
 class DepthwiseLines {
  public:
-  // The second vector starts so far from the first: a vector; or less, for it and all that follow
-  // to lie on lines of memory.
-  DepthwiseLines(const DepthwisePixels& d, std::ptrdiff_t second)
+  // The second vector starts a vector from the first; or, if lines of memory start so many floats
+  // from there, as near as all that follow lie in these evenly.
+  DepthwiseLines(const DepthwisePixels& d, std::ptrdiff_t line)
       : p_(d.patches),
         lanes_(d.kernel->lanes),
         interleaved_(d.interleaved),
         outputs_(p_.out_width * interleaved_),
-        second_(second),
-        count_((outputs_ + lanes_ - 1 - second) / lanes_ + 1),
-        is_ragged_((outputs_ - second) % lanes_ != 0),
+        second_(line < 0 ? lanes_ : (line - 1) % lanes_ + 1),
+        count_((outputs_ + lanes_ - 1 - second_) / lanes_ + 1),
+        is_ragged_((outputs_ - second_) % lanes_ != 0),
         apart_{0, count_} {
     const auto first = [&](std::ptrdiff_t m) { return column(begin(m)); };
     const auto last = [&](std::ptrdiff_t m) {
@@ -53,9 +54,9 @@ class DepthwiseLines {
     touching_.end = first_without(count_, [&](std::ptrdiff_t m) { return first(m) < p_.width; });
     inside_.begin = first_without(count_, [&](std::ptrdiff_t m) { return first(m) < 0; });
     inside_.end = first_without(count_, [&](std::ptrdiff_t m) { return last(m) < p_.width; });
-    if (second < lanes_) apart_ = {2, count_ - 2};
     // The window covers the image.
     if (inside_.size() <= 0) inside_.begin = inside_.end = touching_.end;
+    if (line >= 0) apart_ = whole_lines_from(line);
   }
 
   std::ptrdiff_t lanes() const { return lanes_; }
@@ -117,6 +118,21 @@ class DepthwiseLines {
   const Patches& p_;
   std::ptrdiff_t lanes_, interleaved_, outputs_, second_, count_;
   bool is_ragged_;
+  // That can be streamed: no line that they share with others, and, of several vectors, none of
+  // which some are masked.
+  Range whole_lines_from(std::ptrdiff_t line) const {
+    Range lines{second_ < lanes_ ? 2 : 0, count_};
+    const std::ptrdiff_t last = outputs_ - (is_ragged_ ? lanes_ : 0);
+    lines.end = (last - (last - line) % kLineFloats - second_) / lanes_ + 1;
+    if (lanes_ >= kLineFloats) return lines;
+    lines.begin = std::max(lines.begin, inside_.begin);
+    const std::ptrdiff_t at = second_ + (lines.begin - 1) * lanes_;
+    lines.begin += (kLineFloats + (line - at) % kLineFloats) % kLineFloats / lanes_;
+    lines.end = std::min(lines.end, inside_.end);
+    lines.end -= (lines.end - lines.begin) % (kLineFloats / lanes_);
+    return lines;
+  }
+
   // Vectors that share no line with the first or the last; of which some taps lie inside the image;
   // of which all do.
   Range apart_{}, touching_{}, inside_{};

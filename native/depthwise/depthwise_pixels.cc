@@ -32,6 +32,10 @@ constexpr std::ptrdiff_t kFewestRowsOf3x3 = 16, kFewestRowsOf5x5 = 40, kMostRows
 // now that by a tenth, at 5760 and 8208 it is the worse.
 constexpr std::ptrdiff_t kFloatsOfWideRow = 1200;
 constexpr std::ptrdiff_t kFloatsAhead = 192;
+// Floats of a row of outputs that are streamed: of fewer, a run would be longer than it was planned
+// for. Of 3×3 windows where two vectors are a line, more (AVX2, 64@256 31 -> 38 ms, 3@512 2.9
+// -> 2.8 to 4.1 -> 4.5, 20@800 5.2 -> 4.7, three channels of 1080p 2.9 -> 2.25).
+constexpr std::ptrdiff_t kFewestStreamed = 192, kFewestStreamedByTwos = 768;
 // Rows of outputs of any other window, of which a copy is made at once.
 constexpr std::ptrdiff_t kRowsOfCopy = 8;
 // Rows of outputs of one filter before the next of the same channel: its weights are spread over
@@ -43,7 +47,7 @@ class Shape {
  public:
   explicit Shape(const DepthwisePixels& d)
       : streams(can_stream(d)),
-        lines(d, to_second(d)),
+        lines(d, streams ? to_line(d) : -1),
         down(d.patches.stride_h, d.patches.dilation_h) {
     const Patches& p = d.patches;
     const DepthwisePixelsKernel& kernel = *d.kernel;
@@ -101,23 +105,22 @@ class Shape {
   }
 
   // Where lines of memory start at the same outputs of all rows, and there are enough of them: of
-  // twelve vectors nine are streamed, for one more than there were. Of fewer, a run would be longer
-  // than it was planned for.
+  // twelve vectors nine are streamed, for one more than there were. Where two vectors are a line
+  // they are computed side by side, and so must be neighbours.
   static bool can_stream(const DepthwisePixels& d) {
     const Patches& p = d.patches;
     const std::ptrdiff_t floats = p.out_width * d.interleaved;
     return d.is_streamed && d.kernel->can_stream && p.stride_h == 1 && p.stride_w == 1 &&
-           (is_window(p, 3) || is_window(p, 5)) && floats % d.kernel->lanes == 0 &&
-           floats >= kVectorsOfRun * d.kernel->lanes;
+           (is_window(p, 3) || is_window(p, 5)) && floats % kLineFloats == 0 &&
+           (d.kernel->lanes >= kLineFloats || d.kernel->lanes % d.interleaved == 0) &&
+           floats >= (d.kernel->lanes >= kLineFloats || is_window(p, 5) ? kFewestStreamed
+                                                                        : kFewestStreamedByTwos);
   }
 
   // Node's arrays start 16 bytes into a line.
-  std::ptrdiff_t to_second(const DepthwisePixels& d) const {
-    const std::ptrdiff_t lanes = d.kernel->lanes;
-    if (!streams) return lanes;
-    return lanes - static_cast<std::ptrdiff_t>(reinterpret_cast<std::uintptr_t>(d.destination.c) /
-                                               sizeof(float)) %
-                       lanes;
+  static std::ptrdiff_t to_line(const DepthwisePixels& d) {
+    const auto floats = reinterpret_cast<std::uintptr_t>(d.destination.c) / sizeof(float);
+    return kLineFloats - static_cast<std::ptrdiff_t>(floats % kLineFloats);
   }
 
   // Of about so many rows in all, cut evenly.

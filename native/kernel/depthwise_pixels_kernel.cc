@@ -238,7 +238,7 @@ struct Descent {
   }
 };
 
-template <int K, int V, bool kMasked>
+template <int K, int V, bool kMasked, bool kStreamed = false>
 [[gnu::always_inline]] inline void descend(const DepthwisePixelsRun& t, std::ptrdiff_t m,
                                            std::ptrdiff_t phase, Vec* weights = nullptr) {
   constexpr std::ptrdiff_t kBegin = K - 1;
@@ -259,8 +259,9 @@ template <int K, int V, bool kMasked>
   const std::ptrdiff_t steps = kBegin + t.rows;
   for (std::ptrdiff_t step = 0; step < steps; ++step) {
     if (step == plain_begin && plain_begin < plain_end) {
-      if (kStreams && !kMasked && t.streams) {
-        d.template plain<true, kStreams && !kMasked>(plain_end - step);
+      constexpr bool kMayStream = kStreams && !kMasked && kVectorsOfLine == 1;
+      if (kStreamed || (kMayStream && t.streams)) {
+        d.template plain<true, kStreamed || kMayStream>(plain_end - step);
       } else if (V > 1 || d.finish.clamps) {
         d.template plain<true>(plain_end - step);
       } else {
@@ -292,18 +293,27 @@ struct Phase {
 };
 
 // As many groups of V columns of the same weights as there are.
-template <int K, int V>
+template <int K, int V, bool kStreamed = false>
 void beside(const DepthwisePixelsRun& t, std::ptrdiff_t& m, Phase& phase) {
   for (; m + V * t.alike <= t.vectors; m += V * t.alike) {
     for (std::ptrdiff_t i = 0; i < t.alike; ++i, phase.next()) {
       if constexpr (Columns<K, V, false>::kSharesWeights) {
         Vec weights[K * K];
-        descend<K, V, false>(t, m + i, phase.now, weights);
+        descend<K, V, false, kStreamed>(t, m + i, phase.now, weights);
       } else {
-        descend<K, V, false>(t, m + i, phase.now);
+        descend<K, V, false, kStreamed>(t, m + i, phase.now);
       }
     }
   }
+}
+
+// Where a line is several vectors. Apart from the others, whose loop would else keep fewer weights
+// in registers (AVX2, 3×3: 13 loads of 18 multiply-adds, 15 beside this one).
+template <int K>
+[[gnu::noinline]] void stream_lines(const DepthwisePixelsRun& t) {
+  std::ptrdiff_t m = 0;
+  Phase phase{t.phase, t.phase_step, t.period};
+  beside<K, kVectorsOfLine, true>(t, m, phase);
 }
 
 // Four columns that are apart would be too wide for L1 (nhwc, 3 channels, 1920 pixels: 0.74 and
@@ -312,6 +322,12 @@ template <bool kMasked, int K>
 void square(const DepthwisePixelsRun& t) {
   std::ptrdiff_t m = 0;
   Phase phase{t.phase, t.phase_step, t.period};
+  if constexpr (!kMasked && kStreams && kVectorsOfLine > 1) {
+    if (t.streams) {
+      stream_lines<K>(t);
+      return;
+    }
+  }
   if constexpr (!kMasked && K == 3 && kBeside > 2) {
     if (t.alike == 1) beside<K, kBeside>(t, m, phase);
   }

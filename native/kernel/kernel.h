@@ -289,7 +289,7 @@ struct DepthwisePixelsRun {
   const float* end;
   // What to ask for of the image and of outputs, from where a 3×3 or 5×5 window is.
   std::ptrdiff_t ahead, output_ahead;
-  bool streams;  // past the caches: outputs of such a window, which start where lines do
+  bool streams;  // past the caches: outputs of such a window, whole lines
   const Output* output;
 };
 

@@ -26,10 +26,12 @@ typedef Vec UnalignedVec __attribute__((aligned(alignof(float)), may_alias));
   *reinterpret_cast<UnalignedVec*>(p) = v;
 }
 
-// Whether a vector is a whole line, which can go to memory without being read from there first.
-constexpr bool kStreams = kLanes * sizeof(float) == 64;
+// Whether a whole line, which is so many vectors, can go to memory without being read from there
+// first.
+constexpr bool kStreams = kLanes >= 8;
+constexpr int kVectorsOfLine = 16 / kLanes;
 
-#if GEMMCONV_LANES == 16
+#if GEMMCONV_LANES >= 8
 // To where a line starts. In the compiler's own terms this has another name for each compiler.
 [[gnu::always_inline]] inline void stream(float* p, Vec v) {
   asm("vmovntps %1, %0" : "=m"(*reinterpret_cast<UnalignedVec*>(p)) : "v"(v));

@@ -41,7 +41,7 @@ Case random_case(Random& random, const Kernels& kernels) {
   p.dilation_h = p.dilation_w = 1 + random.below(8) / 7;
   p.pad_top = random.below(4);
   p.pad_left = random.below(8) == 0 ? random.below(60) : random.below(6);
-  p.out_width = 16 * (6 + random.below(30));
+  p.out_width = 16 * (random.below(4) == 0 ? 48 : 6 + random.below(30));
   c.out_height = 1 + random.below(80);  // smaller planes of nchw go another way
   const std::ptrdiff_t reach = (p.kernel_h - 1) * p.dilation_h + 1;
   p.width = (p.out_width - 1) * p.stride_w + reach - p.pad_left - random.below(6);
