@@ -304,7 +304,10 @@ bool can_compute_planes(const DepthwisePixels& d) {
   if (d.interleaved != 1 || !is_square || !is_dense || p.width > kWidthMost) return false;
   if (p.stride_w > 2 || (p.stride_w == 1 && p.height * p.width > kPlaneMost)) return false;
   // Each window sees some column.
-  return p.pad_left < p.kernel_w && (p.out_width - 1) * p.stride_w - p.pad_left < p.width;
+  const std::ptrdiff_t beside =
+      p.stride_w == 1 || d.planes->masks_all ? p.kernel_w - 1 : p.kernel_w / 2;
+  const std::ptrdiff_t last = (p.out_width - 1) * p.stride_w - p.pad_left + p.kernel_w - 1;
+  return p.pad_left <= beside && last - beside < p.width;
 }
 
 DepthwisePlanesForm depthwise_planes_form(const DepthwisePixels& d, std::ptrdiff_t out_height) {

@@ -50,7 +50,9 @@ struct Column {
     Vec there[kParts];
     OfLine::load_parts(there, reinterpret_cast<const float*>(inside), 0);
     GEMMCONV_UNROLL
-    for (int i = 0; i < kParts; ++i) mask[i] = bits_of(there[i]);
+    for (int i = 0; i < kParts; ++i) {
+      if (OfLine::is_masked(i)) mask[i] = bits_of(there[i]);
+    }
   }
 
   // AVX-512 masks what a shuffle makes for nothing, but a load takes longer.
@@ -74,7 +76,9 @@ struct Column {
     Vec parts[kParts], xv[K][V];
     OfLine::load_parts(parts, x, other);
     GEMMCONV_UNROLL
-    for (int i = 0; i < kParts; ++i) parts[i] = inside(parts[i], mask[i]);
+    for (int i = 0; i < kParts; ++i) {
+      if (OfLine::is_masked(i)) parts[i] = inside(parts[i], mask[i]);
+    }
     keep_load();
     OfLine::taps(xv, parts);
     GEMMCONV_UNROLL
@@ -235,7 +239,8 @@ void finish_plane(float* sums, std::ptrdiff_t count, const Output& output) {
 
 constexpr DepthwisePlanesKernel make() {
   DepthwisePlanesKernel kernel{
-      kLanes, kVectors, {planes<3, 1, 1, 1>, planes<5, 1, 1, 1>}, {}, {}, nullptr, finish_plane};
+      kLanes, kVectors, !kMasksEdges, {planes<3, 1, 1, 1>, planes<5, 1, 1, 1>},
+      {},     {},       nullptr,      finish_plane};
   kernel.by_two[0][0] = planes<3, 2, 1, 1>;
   kernel.by_two[1][0] = planes<5, 2, 1, 1>;
   if constexpr (kVectors > 1) {

@@ -331,7 +331,8 @@ struct DepthwisePlanesRun {
 struct DepthwisePlanesKernel {
   using Run = void (*)(const DepthwisePlanesRun&);
   int lanes;
-  int vectors;  // most that are computed side by side
+  int vectors;     // most that are computed side by side
+  bool masks_all;  // else, of steps of two, no more than half a window may lie beside the image
   // [3×3 or 5×5]: steps of one; steps of two, [vectors side by side - 1]; steps of one, two
   // planes half a vector wide at most at once, or such ends of two; 3×3, steps of two, of planes
   // whose outputs are a lane less than half a vector. Null where there is none.
