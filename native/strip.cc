@@ -1,9 +1,17 @@
 // SPDX-License-Identifier: MIT
 #include "strip.h"
 
+#include <iterator>
+
 #include "lines.h"
 
 namespace gemmconv {
+namespace {
+
+constexpr std::ptrdiff_t kMostSplit = std::ssize(StripKernel{}.split) + 1;
+
+}  // namespace
+
 StripAxis::StripAxis(std::ptrdiff_t taps_, std::ptrdiff_t stride_, std::ptrdiff_t dilation,
                      std::ptrdiff_t outputs)
     : taps(taps_),
@@ -81,6 +89,10 @@ void Strip::fill_line(std::ptrdiff_t ih, std::ptrdiff_t iw, float* line) const {
   for (std::ptrdiff_t c = 0; c < channels_; ++c) {
     zero_run(line + c * channel_stride_, range.begin);
     zero_run(line + c * channel_stride_ + range.end, count - range.end);
+  }
+  if (step == channels_ && channels_ <= kMostSplit && range.size() >= kernel_->lanes) {
+    kernel_->split[channels_ - 2](src, range.size(), line + range.begin, channel_stride_);
+    return;
   }
   transpose_runs<true>(line + range.begin, channel_stride_, src, step, range.size(), channels_);
 }

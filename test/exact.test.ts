@@ -23,6 +23,7 @@ const SWEEP: readonly (readonly [Kind, number])[] = [
   ['colliding', 30],
   ['planes', 60],
   ['pairs', 150],
+  ['images', 150],
 ];
 
 const ALGORITHMS = ['exact', 'gemm', 'direct', 'depthwise'] as const;

@@ -20,7 +20,7 @@ export interface Problem extends GoldenProblem {
  * many vectors, `narrow` the vectors of nhwc that groups share, `large` what one thread is given,
  * `colliding` the sets of L1, by pixels of nhwc that are 1 KiB or a multiple apart, `planes` the ends
  * of rows, by windows that run on from row to row, `pairs` those of depthwise planes that lie in
- * vectors together, by square windows.
+ * vectors together, by square windows, `images` those of nhwc's pixels of few channels.
  */
 export type Kind =
   | 'general'
@@ -33,7 +33,8 @@ export type Kind =
   | 'blocks'
   | 'colliding'
   | 'planes'
-  | 'pairs';
+  | 'pairs'
+  | 'images';
 
 /** Around the register tiles (up to 14 rows, 8 to 32 columns), and primes. */
 const CHANNELS = [1, 2, 3, 5, 6, 7, 8, 11, 13, 14, 15, 16, 17, 23, 31, 32, 33, 37, 47, 64, 65];
@@ -65,6 +66,7 @@ const MACS: Readonly<Record<Kind, readonly [least: number, most: number]>> = {
   colliding: [100_000, 2_000_000],
   planes: [50_000, 3_000_000],
   pairs: [0, 250_000],
+  images: [0, 500_000],
 };
 
 const LAYOUTS: Readonly<Partial<Record<Kind, Layout>>> = {
@@ -72,6 +74,7 @@ const LAYOUTS: Readonly<Partial<Record<Kind, Layout>>> = {
   colliding: 'nhwc',
   planes: 'nchw',
   pairs: 'nchw',
+  images: 'nhwc',
 };
 
 export function randomProblem(seed: number, kind: Kind): Problem {
@@ -128,6 +131,12 @@ function drawSizes(draw: Draw, kind: Kind): Sizes {
       const groups = draw.integer(1, 9);
       const OC = groups * draw.from([1, 1, 1, 2]);
       return { groups, CG: 1, OC, H: draw.integer(3, 40), W: draw.integer(3, 60) };
+    }
+    case 'images': {
+      const channels = draw.integer(1, 5);
+      const sizes = { H: draw.integer(1, 40), W: draw.integer(1, 99) };
+      if (draw.chance(0.5)) return { groups: channels, CG: 1, OC: channels, ...sizes };
+      return { groups: 1, CG: channels, OC: draw.integer(1, 5), ...sizes };
     }
     case 'narrow': {
       const CG = draw.from([2, 2, 4, 4, 8, 8, 16, 3, 6, 12, 24]);

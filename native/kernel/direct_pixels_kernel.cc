@@ -4,6 +4,7 @@
 // Weights are broadcast; where a tap's pixels lie is looked up, so that it does not matter here
 // whether they are read in place or from a padded copy.
 #include "epilogue.h"
+#include "pixels.h"
 
 namespace gemmconv::GEMMCONV_ISA {
 namespace {
@@ -50,6 +51,43 @@ template <typename Visit>
   for (; i < count; ++i) c[i] = values[i];
 }
 
+// How far ahead of the outputs at hand memory is asked for where they are pixels (Zen 4, 1×1 at
+// 720p: 3->4 2.2 -> 1.9 ms, 4->4 2.9 -> 2.3; 3×3 and 5×5 do not care).
+constexpr int kPixelsAhead = 1024;
+
+// Stores so many outputs of all C filters there are, at least a vector of each: the last vectors
+// overlap those before.
+template <int C>
+void store_pixels(float* c, const float* values, int columns, int count) {
+  for (int i = 0; i < count; i += kLanes) {
+    const int at = i + kLanes <= count ? i : count - kLanes;
+    Vec v[C];
+    GEMMCONV_UNROLL
+    for (int r = 0; r < C; ++r) v[r] = load(values + r * columns + at);
+    merge(v);
+    GEMMCONV_UNROLL
+    for (int r = 0; r < C; ++r) {
+      float* to = c + at * C + r * kLanes;
+      __builtin_prefetch(to + kPixelsAhead, 1, 2);
+      store(to, v[r]);
+    }
+  }
+}
+
+// Stores a run whose pixels are not neighbours.
+void store_apart(const float* values, int rows, int columns, int count, const Output& out) {
+  const bool holds_all = out.row_stride == 1 && out.lane_stride == rows && count >= kLanes;
+  if (holds_all && rows == 2) {
+    store_pixels<2>(out.c, values, columns, count);
+  } else if (holds_all && rows == 3) {
+    store_pixels<3>(out.c, values, columns, count);
+  } else if (holds_all && rows == 4) {
+    store_pixels<4>(out.c, values, columns, count);
+  } else {
+    store_from_memory(values, rows, columns, count, out);
+  }
+}
+
 // values: sums with bias, rows × columns; destroyed.
 [[gnu::noinline]] void finish_runs(const DirectPixelsTile& t, float* values, int rows, int columns,
                                    bool is_finished) {
@@ -79,7 +117,7 @@ template <typename Visit>
   for_each_run(t, [&](int lane, int count, int done) {
     Output run = out;
     run.c += done * out.lane_stride;
-    store_from_memory(values + lane, rows, columns, count, run);
+    store_apart(values + lane, rows, columns, count, run);
   });
 }
 

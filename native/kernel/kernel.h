@@ -8,6 +8,7 @@
 #include <cstddef>
 
 #include "output.h"
+#include "strip_line.h"
 
 namespace gemmconv {
 
@@ -179,21 +180,6 @@ struct DirectGroupsKernel {
   int lanes;
   int pixels;    // most of a tile; none where the ISA has no such kernel
   Tile tile[2];  // windows that move on by one column, or by two
-};
-
-// A line of each channel on its way into a strip (strip.h): zeros, every step-th float of the
-// image, zeros.
-struct StripLine {
-  const float* src;  // the first that is copied
-  std::ptrdiff_t channel_stride, step;
-  float* dst;
-  std::ptrdiff_t dst_channel_stride;
-  std::ptrdiff_t channels;
-  std::ptrdiff_t before, inside, after;
-};
-
-struct StripKernel {
-  void (*copy_line)(const StripLine&);
 };
 
 // A strip of pixels, each a vector of channels: rows of an image, or of an output, on their way

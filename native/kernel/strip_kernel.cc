@@ -3,6 +3,7 @@
 // quarter of a layer with few output channels, and by vectors of the ISA takes half as long as by
 // those of the compiler's default.
 #include "kernel.h"
+#include "pixels.h"
 #include "quad.h"
 #include "vec.h"
 
@@ -115,9 +116,37 @@ void copy_line(const StripLine& line) {
   }
 }
 
+// How far ahead pixels are asked for, into L2: one stream of lines is too few for the hardware to
+// read ahead of (Zen 4, 1×1 3->1@1080p: 3.1 ms without, 2.9 with 512 floats, 2.4 with 1024, 2.3
+// with 2048 and 4096; into L1 2.7).
+constexpr std::ptrdiff_t kSplitAhead = 2048;
+
+template <int C>
+void split_pixels(const float* src, std::ptrdiff_t pixels, float* dst, std::ptrdiff_t dst_stride) {
+  for (std::ptrdiff_t i = 0; i < pixels; i += kLanes) {
+    // The last vectors overlap those before.
+    const std::ptrdiff_t at = i + kLanes <= pixels ? i : pixels - kLanes;
+    const float* x = src + at * C;
+    Vec v[C];
+    GEMMCONV_UNROLL
+    for (int c = 0; c < C; ++c) {
+      __builtin_prefetch(x + kSplitAhead + c * kLanes, 0, 2);
+      v[c] = load(x + c * kLanes);
+    }
+    split(v);
+    float* to = dst + at;
+    GEMMCONV_UNROLL
+    for (int c = 0; c < C; ++c) {
+      store(to, v[c]);
+      to += dst_stride;
+    }
+  }
+}
+
 }  // namespace
 
 extern const StripKernel strip_kernel;
-constinit const StripKernel strip_kernel = {copy_line};
+constinit const StripKernel strip_kernel = {
+    copy_line, kLanes, {split_pixels<2>, split_pixels<3>, split_pixels<4>}};
 
 }  // namespace gemmconv::GEMMCONV_ISA

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: MIT
+// How lines of an image come into a strip (strip.h).
+#pragma once
+
+#include <cstddef>
+
+namespace gemmconv {
+
+// A line of each channel on its way into a strip: zeros, every step-th float of the image,
+// zeros.
+struct StripLine {
+  const float* src;  // the first that is copied
+  std::ptrdiff_t channel_stride, step;
+  float* dst;
+  std::ptrdiff_t dst_channel_stride;
+  std::ptrdiff_t channels;
+  std::ptrdiff_t before, inside, after;
+};
+
+struct StripKernel {
+  void (*copy_line)(const StripLine&);
+  std::ptrdiff_t lanes;  // of pixels to split the fewest
+  // Pixels of two to four channels, all there are, to a line of each.
+  void (*split[3])(const float* src, std::ptrdiff_t pixels, float* dst, std::ptrdiff_t dst_stride);
+};
+
+}  // namespace gemmconv
