@@ -54,7 +54,8 @@ void join_images(Conv2dProblem& p) {
 
 Conv2dProblem restated(const Conv2dProblem& problem) {
   Conv2dProblem p = problem;
-  if (p.algorithm == AlgorithmName::winograd) return p;  // whose filters are 3×3
+  // Whose filters are 3×3; whose steps and windows are small.
+  if (p.algorithm == AlgorithmName::winograd || p.algorithm == AlgorithmName::depthwise) return p;
   if (has_one_column(p)) join_rows(p);
   if (p.batch > 0 && are_patches(p) && (p.layout == Layout::nhwc || joins_channels(p))) {
     join_images(p);
