@@ -24,6 +24,11 @@ constexpr double kFinishInMemory = 0.4;
 constexpr double kCopyPixels = 0.6;
 constexpr double kCopyChannels = 1.2;
 constexpr double kCopyChannelLines = 0.6;
+// The same, and storing an output, where the channels, and the filters, are two to four, and all
+// there are: vectors of pixels (1×1 3->1@512, 3×3 3->3@512).
+constexpr double kCopyFewChannels = 0.35;
+constexpr double kStoreFewFilters = 0.5;
+constexpr std::ptrdiff_t kFew = 4;
 constexpr double kCopyScattered = 3.0;
 // The same where each has a line to itself (3×300 1->100 on 40×300, AVX2).
 constexpr double kCopyLines = 7.0;
@@ -104,7 +109,7 @@ class DirectPixelsAlgorithm final : public Algorithm {
   double cost(const Conv2dPlan& plan) const override {
     const Conv2dProblem& p = plan.problem;
     const DirectPixels d = shape_of(plan);
-    const double store = store_cycles(p, plan.lanes) * units_a_cycle(d.kernel->lanes);
+    const double store = store_cost(plan);
     if (d.pointwise) return store + run_cost(plan, p.pixels());
     if (!d.in_place) return store + strips_cost(plan, d, p.out_height);
     const Range inner = rows_in_place(d, {0, p.out_height});
@@ -208,6 +213,15 @@ class DirectPixelsAlgorithm final : public Algorithm {
     return d.masks().floats() <= kStripMost && rows_in_place(d, {0, p.out_height}).size() > 0;
   }
 
+  static double store_cost(const Conv2dPlan& plan) {
+    const Conv2dProblem& p = plan.problem;
+    const bool merges = p.layout == Layout::nhwc && p.groups == 1 && p.out_channels <= kFew;
+    const double cycles = merges
+                              ? kStoreFewFilters * static_cast<double>(p.pixels() * p.out_channels)
+                              : store_cycles(p, plan.lanes);
+    return cycles * units_a_cycle(plan.isa->kernels.direct_pixels->lanes);
+  }
+
   static double finish_in_memory(const Conv2dPlan& plan, std::ptrdiff_t rows) {
     const Conv2dProblem& p = plan.problem;
     return kFinishInMemory * static_cast<double>(rows * p.out_width * p.group_filters()) *
@@ -221,7 +235,10 @@ class DirectPixelsAlgorithm final : public Algorithm {
     const Strip strip(d.strip, d.patches, d.channels, d.strip_rows(), d.columns);
     const std::ptrdiff_t down = (rows + d.strip_rows() - 1) / d.strip_rows();
     const std::ptrdiff_t across = (p.out_width + d.columns - 1) / d.columns;
-    const double channels = p.group_channels() < kLineFloats ? kCopyChannels : kCopyChannelLines;
+    const bool splits = p.groups == 1 && p.channels <= kFew && p.stride_w == 1;
+    const double channels = splits                             ? kCopyFewChannels
+                            : p.group_channels() < kLineFloats ? kCopyChannels
+                                                               : kCopyChannelLines;
     const double move = p.layout == Layout::nhwc && p.channels > 1              ? channels
                         : p.stride_w <= std::min<std::ptrdiff_t>(2, p.kernel_w) ? kCopyPixels
                         : p.stride_w <= kLineFloats                             ? kCopyScattered
