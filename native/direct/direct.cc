@@ -177,42 +177,73 @@ void set_pixels(Work& work, const Direct& d, const Tile& at, const float* x, uns
   }
 }
 
-// All panels of a block of filters at one tile of pixels, for a block of channels.
+// What a step from one whole panel to the next adds.
+struct PanelSteps {
+  std::ptrdiff_t w, ask, ahead, partial, c, bias;
+};
+
+void next_panel(Work& work, const PanelSteps& step) {
+  DirectTile& tile = work.tile;
+  tile.w += step.w;
+  tile.ask += step.ask;
+  tile.ahead += step.ahead;
+  tile.partial += step.partial;
+  work.output.c += step.c;
+  if (work.output.add != nullptr) work.output.add += step.c;
+  work.output.bias += step.bias;
+}
+
+// Shares what a tile asks of the image between the panels. Returns by how much each asks farther.
+// Rounded up: of many panels each still asks for its share.
+std::ptrdiff_t share_between(std::ptrdiff_t panels, bool by_steps, DirectTile& tile) {
+  if (!by_steps) return 0;
+  const std::ptrdiff_t part = tile.ahead / panels;
+  tile.ahead_step = (part + tile.channels - 1) / tile.channels - tile.channel_stride;
+  return part;
+}
+
+// All panels of a block of filters at one tile of pixels, for a block of channels. From panel to
+// panel all moves by steps: with the place of each computed anew, tiles of short sums took 9 cycles
+// longer (AVX2, Zen 4: 1×1 24->144@56 nhwc 0.295 -> 0.280 ms).
 void tile_of_panels(const Direct& d, const Panels& panels, Range block, const Tile& at,
                     std::ptrdiff_t channel, Work& work, float* partial) {
   const std::ptrdiff_t taps = d.patches.kernel_h * d.patches.kernel_w;
+  const std::ptrdiff_t width = panels.max_width();
+  const Panel last = panels[block.end - 1];
+  const std::ptrdiff_t before_last = (block.size() - 1) * width;
   DirectTile& tile = work.tile;
-  tile.output = &work.output;
-  std::ptrdiff_t part = 0;
-  if (work.shares_asks) {
-    // Rounded up: of many panels each still asks for its share.
-    part = tile.ahead / block.size();
-    tile.ahead_step = (part + tile.channels - 1) / tile.channels - tile.channel_stride;
+  Output& output = work.output;
+  d.destination.move(output, last.begin - before_last,
+                     at.oh * d.patches.out_width + at.segment.begin);
+  tile.output = &output;
+  tile.w = d.filter_packed + ((last.begin - before_last) * d.channels + channel * width) * taps;
+  tile.partial = partial;
+  tile.valid_lanes = static_cast<int>(width);
+  const bool asks_for_outputs = work.asks_for_outputs;
+  tile.ask = asks_for_outputs ? output.c + width : tile.w + d.kernel->taps_ahead * width;
+  tile.ask_step = asks_for_outputs ? output.row_stride : width;
+  const std::ptrdiff_t w_step = width * d.channels * taps;
+  const PanelSteps step{w_step,
+                        asks_for_outputs ? width : w_step,
+                        share_between(block.size(), work.shares_asks, tile),
+                        at.segment.width * width,
+                        d.destination.filter_stride * width,
+                        width};
+  const auto& shapes = d.kernel->tile[static_cast<int>(tile.row)][at.segment.width - 1];
+  const auto whole = shapes[d.tile.vectors - 1];
+  for (std::ptrdiff_t more = block.size() - 1; more > 0; --more) {
+    whole(tile);
+    next_panel(work, step);
   }
-  const std::ptrdiff_t before_last = panels[block.end - 1].begin - panels[block.begin].begin;
-  for (std::ptrdiff_t i = block.begin; i < block.end; ++i) {
-    const Panel panel = panels[i];
-    d.destination.move(work.output, panel.begin, at.oh * d.patches.out_width + at.segment.begin);
-    tile.w = d.filter_packed + (panel.begin * d.channels + channel * panel.width) * taps;
-    tile.partial = partial;
-    tile.valid_lanes = static_cast<int>(panel.valid);
-    if (work.asks_for_outputs) {
-      const std::ptrdiff_t row_stride = work.output.row_stride;
-      const bool is_last = i + 1 == block.end;
-      tile.ask =
-          work.output.c + (is_last ? at.segment.width * row_stride - before_last : panel.width);
-      tile.ask_step = row_stride;
-    } else {
-      tile.ask = tile.w + d.kernel->taps_ahead * panels.max_width();
-      tile.ask_step = panel.width;
-    }
-    const auto& shapes = d.kernel->tile[static_cast<int>(tile.row)];
-    const std::ptrdiff_t vectors =
-        panel.width == panels.max_width() ? d.tile.vectors : panel.width / d.kernel->lanes;
-    shapes[at.segment.width - 1][vectors - 1](tile);
-    partial += at.segment.width * panel.width;
-    tile.ahead += part;
+  tile.valid_lanes = static_cast<int>(last.valid);
+  if (asks_for_outputs) {
+    tile.ask += at.segment.width * output.row_stride - before_last - width;
+  } else if (last.width != width) {
+    tile.w -= channel * taps * (width - last.width);
+    tile.ask = tile.w + d.kernel->taps_ahead * width;
+    tile.ask_step = last.width;
   }
+  shapes[last.width / d.kernel->lanes - 1](tile);
 }
 
 // --- blocks ---
