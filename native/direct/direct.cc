@@ -195,11 +195,19 @@ void next_panel(Work& work, const PanelSteps& step) {
 
 // Shares what a tile asks of the image between the panels. Returns by how much each asks farther.
 // Rounded up: of many panels each still asks for its share.
-std::ptrdiff_t share_between(std::ptrdiff_t panels, bool by_steps, DirectTile& tile) {
-  if (!by_steps) return 0;
-  const std::ptrdiff_t part = tile.ahead / panels;
-  tile.ahead_step = (part + tile.channels - 1) / tile.channels - tile.channel_stride;
-  return part;
+std::ptrdiff_t share_between(std::ptrdiff_t panels, const Direct& d, bool by_steps,
+                             DirectTile& tile) {
+  if (by_steps) {
+    const std::ptrdiff_t part = tile.ahead / panels;
+    tile.ahead_step = (part + tile.channels - 1) / tile.channels - tile.channel_stride;
+    return part;
+  }
+  if (!d.kernel->counts_asks || tile.row != TapRow::one) return 0;
+  tile.asks = tile.channels;
+  if (d.patches.column_stride == 1) return 0;
+  const std::ptrdiff_t lines = (tile.ahead + kLineFloats - 1) / kLineFloats;
+  tile.asks = std::min(tile.channels, (lines + panels - 1) / panels);
+  return tile.asks * kLineFloats;
 }
 
 // All panels of a block of filters at one tile of pixels, for a block of channels. From panel to
@@ -225,7 +233,7 @@ void tile_of_panels(const Direct& d, const Panels& panels, Range block, const Ti
   const std::ptrdiff_t w_step = width * d.channels * taps;
   const PanelSteps step{w_step,
                         asks_for_outputs ? width : w_step,
-                        share_between(block.size(), work.shares_asks, tile),
+                        share_between(block.size(), d, work.shares_asks, tile),
                         at.segment.width * width,
                         d.destination.filter_stride * width,
                         width};

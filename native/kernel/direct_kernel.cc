@@ -29,6 +29,7 @@ constexpr int kTapsAhead = GEMMCONV_REGISTERS == 32 ? 96 : 32;
 // What a tap asks for may be told, at the price of a pointer more; beside the few multiply-adds of
 // the small tile that costs 2 to 6 % (3×3 of ResNet-50, AVX2, Zen 4).
 constexpr bool kAsks = GEMMCONV_REGISTERS == 32;
+constexpr bool kCountsAsks = !kAsks;
 
 // Makes the compiler forget how a pointer came about. Left alone, GCC precomputes the offset of
 // each of the tile's pixels and keeps them all on the stack.
@@ -50,14 +51,10 @@ template <int R, int V>
   }
 }
 
-// One tap of those pixels for which `is_inside` says yes.
+// The multiply-adds of one tap of those pixels for which `is_inside` says yes.
 template <int R, int V, typename Inside>
-[[gnu::always_inline]] inline void tap(Vec (&acc)[R][V], const float* x, const float* w,
-                                       const float* ask, std::ptrdiff_t pixel_stride,
-                                       Inside is_inside) {
-  const float* const next = kAsks ? ask : w + kTapsAhead * V * kLanes;
-  __builtin_prefetch(next);
-  if (V * kLanes > 16) __builtin_prefetch(next + 16);
+[[gnu::always_inline]] inline void multiply_add(Vec (&acc)[R][V], const float* x, const float* w,
+                                                std::ptrdiff_t pixel_stride, Inside is_inside) {
   Vec wv[V];
   GEMMCONV_UNROLL
   for (int v = 0; v < V; ++v) wv[v] = load(w + v * kLanes);
@@ -73,6 +70,17 @@ template <int R, int V, typename Inside>
     GEMMCONV_UNROLL
     for (int v = 0; v < V; ++v) acc[r][v] += xv * wv[v];
   }
+}
+
+// One tap, which asks for what comes later.
+template <int R, int V, typename Inside>
+[[gnu::always_inline]] inline void tap(Vec (&acc)[R][V], const float* x, const float* w,
+                                       const float* ask, std::ptrdiff_t pixel_stride,
+                                       Inside is_inside) {
+  const float* const next = kAsks ? ask : w + kTapsAhead * V * kLanes;
+  __builtin_prefetch(next);
+  if (V * kLanes > 16) __builtin_prefetch(next + 16);
+  multiply_add(acc, x, w, pixel_stride, is_inside);
 }
 
 // What a tile of such rows finishes at once, if its output is simple: the way through memory takes
@@ -192,7 +200,10 @@ struct Rows {
   }
 };
 
-// A 1×1 filter: one tap a channel.
+// A 1×1 filter: one tap a channel. In small tiles, where whatever is asked for takes the place of a
+// load, only some ask: the image need be asked for but once, and weights come in order, so the CPU
+// sees to them itself (AVX2, Zen 4, nhwc: 1×1 1024->256@14 1.25 -> 1.16 ms, 960->160@7 0.186 ->
+// 0.174).
 struct Pointwise {
   static constexpr AtOnce kAtOnce = AtOnce::any;
   template <int R, int V>
@@ -202,13 +213,20 @@ struct Pointwise {
     const float* ask = t.ask;
     const float* ahead = x + t.ahead;
     const std::ptrdiff_t ahead_step = t.channel_stride + t.ahead_step;
-    for (std::ptrdiff_t c = t.channels; c > 0; --c) {
+    for (std::ptrdiff_t c = kCountsAsks ? t.asks : t.channels; c > 0; --c) {
       __builtin_prefetch(ahead);
       ahead += ahead_step;
       tap(acc, x, w, ask, t.pixel_stride, [](int) { return true; });
       x += t.channel_stride;
       w += V * kLanes;
       ask += t.ask_step;
+    }
+    if constexpr (kCountsAsks) {
+      for (std::ptrdiff_t c = t.channels - t.asks; c > 0; --c) {
+        multiply_add(acc, x, w, t.pixel_stride, [](int) { return true; });
+        x += t.channel_stride;
+        w += V * kLanes;
+      }
     }
   }
 };
@@ -330,7 +348,8 @@ constexpr void fill(DirectKernel& kernel) {
 }
 
 constexpr DirectKernel make() {
-  DirectKernel kernel{kLanes, {kMr, kVectors}, {kWideMr, kWideVectors}, kTapsAhead, {}};
+  DirectKernel kernel{kLanes,     {kMr, kVectors}, {kWideMr, kWideVectors},
+                      kTapsAhead, kCountsAsks,     {}};
   fill<kMr, vectors_of(kMr)>(kernel);
   return kernel;
 }

@@ -76,6 +76,7 @@ struct DirectTile {
   bool first, last;
   int valid_lanes;
   const Output* output;
+  std::ptrdiff_t asks;  // of a 1×1 filter, by a kernel that counts_asks
 };
 
 // The largest tile: up to so many rows of so many vectors.
@@ -86,8 +87,9 @@ struct TileShape {
 struct DirectKernel {
   int lanes;
   TileShape usual;
-  TileShape wide;  // fewer rows, of more vectors; no rows where there is none
-  int taps_ahead;  // how early to ask for weights
+  TileShape wide;    // fewer rows, of more vectors; no rows where there is none
+  int taps_ahead;    // how early to ask for weights
+  bool counts_asks;  // tiles of a 1×1 filter ask as often as they are told, not at every tap
   void (*tile[kTapRows][kMaxRows][kMaxVectors])(const DirectTile&);
 };
 
