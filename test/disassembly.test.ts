@@ -284,7 +284,7 @@ describe.skipIf(!canRead)('inner loops', () => {
       const traffic = best.straight.filter((one) => usesStack(one, frame));
       const allowed = expected.addresses[key] ?? 0;
       expect(traffic.length, `${tile.name}: ${listing(traffic)}`).toBeLessThanOrEqual(allowed);
-      const isCut = tile.name.includes('CutRow');
+      const isCut = /CutRow|Cut::sides|Cut\)2/.test(tile.name);
       const least = isCut ? expected.cutRowShare : (expected.share[kernel] ?? 0);
       expect(best.share, `${tile.name}\n${listing(best.straight)}`).toBeGreaterThan(least);
     }
