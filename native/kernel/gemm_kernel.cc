@@ -46,16 +46,6 @@ template <int R, int V>
   }
 }
 
-template <int R, int V>
-[[gnu::always_inline]] inline void add_step(Vec (&acc)[R][V], const float* a, const Vec (&bv)[V]) {
-  GEMMCONV_UNROLL
-  for (int r = 0; r < R; ++r) {
-    const Vec av = broadcast(a[r]);
-    GEMMCONV_UNROLL
-    for (int v = 0; v < V; ++v) acc[r][v] += av * bv[v];
-  }
-}
-
 template <bool kCopies, int R, int V>
 [[gnu::always_inline, maybe_unused]] inline void add_asking(Vec (&acc)[R][V], const GemmTile& t) {
   const float* a = t.a;
@@ -75,7 +65,12 @@ template <bool kCopies, int R, int V>
         bv[v] = load(b + v * kLanes);
         if constexpr (kCopies) store(packed + v * kLanes, bv[v]);
       }
-      add_step(acc, a, bv);
+      GEMMCONV_UNROLL
+      for (int r = 0; r < R; ++r) {
+        const Vec av = broadcast(a[r]);
+        GEMMCONV_UNROLL
+        for (int v = 0; v < V; ++v) acc[r][v] += av * bv[v];
+      }
       a += R;
       b += b_stride;
       if constexpr (kCopies) packed += V * kLanes;
@@ -83,27 +78,11 @@ template <bool kCopies, int R, int V>
   }
 }
 
-template <int R, int V>
-[[gnu::always_inline, maybe_unused]] inline void add(Vec (&acc)[R][V], const GemmTile& t) {
-  prefetch_ahead<R, V>(t);
-  const float* a = t.a;
-  const float* b = t.b;
-  for (std::ptrdiff_t k = t.k; k > 0; --k) {
-    __builtin_prefetch(a + kPrefetchFloats);
-    Vec bv[V];
-    GEMMCONV_UNROLL
-    for (int v = 0; v < V; ++v) bv[v] = load(b + v * kLanes);
-    add_step(acc, a, bv);
-    a += R;
-    b += V * kLanes;
-  }
-}
-
 // What short sums of pixels end in mostly has a form of its own, as in direct_pixels_kernel.cc.
 template <int R, int V>
-[[gnu::always_inline]] inline void finish_tile(Vec (&acc)[R][V], const GemmTile& t) {
+[[gnu::always_inline, maybe_unused]] inline void finish_tile(Vec (&acc)[R][V], const GemmTile& t) {
   const Output& out = *t.output;
-  if (kAsksAsTold && out.lane_stride == 1 && t.valid_lanes == V * kLanes && !out.bias_on_lanes &&
+  if (out.lane_stride == 1 && t.valid_lanes == V * kLanes && !out.bias_on_lanes &&
       out.add == nullptr && is_clamp(out.epilogue) && is_unbounded(out.epilogue)) {
     finish_simple<false, false>(acc, out);
     return;
@@ -124,10 +103,30 @@ void tile(const GemmTile& t) {
   if constexpr (kAsksAsTold) {
     add_asking<kCopies>(acc, t);
   } else {
-    add(acc, t);
+    prefetch_ahead<R, V>(t);
+    const float* a = t.a;
+    const float* b = t.b;
+    for (std::ptrdiff_t k = t.k; k > 0; --k) {
+      __builtin_prefetch(a + kPrefetchFloats);
+      Vec bv[V];
+      GEMMCONV_UNROLL
+      for (int v = 0; v < V; ++v) bv[v] = load(b + v * kLanes);
+      GEMMCONV_UNROLL
+      for (int r = 0; r < R; ++r) {
+        const Vec av = broadcast(a[r]);
+        GEMMCONV_UNROLL
+        for (int v = 0; v < V; ++v) acc[r][v] += av * bv[v];
+      }
+      a += R;
+      b += V * kLanes;
+    }
   }
   if (t.last) {
-    finish_tile(acc, t);
+    if constexpr (kAsksAsTold) {
+      finish_tile(acc, t);
+    } else {
+      finish<R, V>(acc, t.valid_lanes, *t.output);
+    }
     return;
   }
   GEMMCONV_UNROLL
