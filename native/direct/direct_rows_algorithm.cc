@@ -17,6 +17,8 @@ namespace {
 constexpr double kTile = 8.0;
 constexpr double kCopied = 0.25;
 constexpr double kCutRow = 200.0;
+// Of a pixel whose last vector of channels is not whole, and goes through memory.
+constexpr double kPartVector = 30.0;
 // Longer sums than this are the other direct algorithm's: their weights do not stay in L1, and it
 // asks for them ahead.
 constexpr std::ptrdiff_t kLongest = 256;
@@ -94,7 +96,9 @@ class DirectRowsAlgorithm final : public Algorithm {
   double cost(const Conv2dPlan& plan) const override {
     const DirectRows d = shape_of(plan);
     const double tiles = static_cast<double>(d.tiles() * d.filter_panels().count());
-    double cycles = tiles * kTile;
+    const bool has_parts = d.filters % d.kernel->lanes != 0;
+    double cycles =
+        tiles * kTile + (has_parts ? kPartVector * static_cast<double>(plan.problem.pixels()) : 0);
     if (d.rows > 0) {
       const std::ptrdiff_t times = (d.out_height + d.rows - 1) / d.rows;
       cycles += static_cast<double>(d.copied_floats(d.rows) * times) * kCopied;
