@@ -87,7 +87,7 @@ class Tiles {
   // the tiles have in common is written once: what is done between two tiles of short sums is not
   // hidden by their multiply-adds (3×3 3->64@224: 2 %, 1×1 24->144@56: 3 %, Zen 4).
   bool compute(Run run, std::ptrdiff_t rows, std::ptrdiff_t row_stride, Range filter_panels) const {
-    Work work{{}, d_.destination.tile(Lanes::pixels, 0, 0), filter_panels};
+    Work work{{}, d_.destination.tile(Lanes::pixels, 0, 0), filter_panels, false};
     work.tile.taps = run.taps;
     work.tile.k = work.tile.ask_first = k_;
     work.tile.run = static_cast<int>(run.columns);
@@ -102,6 +102,7 @@ class Tiles {
         ask_for_pixels(d_, scratch_.asks, work.tile);
       }
     }
+    work.repeats = !run.reads_on && can_repeat(work);
     for (std::ptrdiff_t i = 0; i < rows; ++i) {
       if (!compute_run(run, work)) return false;
       run.x += row_stride;
@@ -116,27 +117,43 @@ class Tiles {
     DirectPixelsTile tile;
     Output output;
     Range panels;
+    bool repeats;
   };
+
+  bool can_repeat(const Work& work) const {
+    const std::ptrdiff_t rows = panels_[work.panels.begin].width;
+    const Output& out = work.output;
+    return work.tile.ask_first == k_ && out.lane_stride == 1 && out.add == nullptr &&
+           out.epilogue.activation <= Activation::clamp && d_.shapes->vectors[rows - 1] == most_ &&
+           d_.kernel->repeat[rows - 1] != nullptr;
+  }
 
   bool compute_run(const Run& run, Work& work) const {
     const std::ptrdiff_t lanes = d_.kernel->lanes;
     std::ptrdiff_t pixel = run.pixel;
     std::ptrdiff_t column = 0;
     std::ptrdiff_t phase = 0;
-    std::ptrdiff_t vectors = 0;
-    for (std::ptrdiff_t lane = 0; lane < run.lanes; lane += vectors * lanes) {
+    std::ptrdiff_t taken = 0;  // lanes
+    for (std::ptrdiff_t lane = 0; lane < run.lanes; lane += taken) {
       while (column >= run.row) column -= run.row;
       if (column >= run.columns) {
         lane += run.row - column;
         phase += run.row - column;
         column = 0;
       }
-      vectors = vectors_of((run.lanes - lane + lanes - 1) >> lane_bits_);
+      const std::ptrdiff_t left = (run.lanes - lane + lanes - 1) >> lane_bits_;
+      const std::ptrdiff_t vectors = vectors_of(left);
+      taken = vectors * lanes;
       while (run.masks != nullptr && phase >= run.masks->period()) phase -= run.masks->period();
-      const std::ptrdiff_t outputs =
-          outputs_of(run, column, std::min(vectors * lanes, run.lanes - lane));
-      const bool is_masked =
-          run.masks != nullptr && !run.masks->all_inside(column, vectors * lanes);
+      const std::ptrdiff_t inside =
+          run.masks != nullptr ? run.masks->inside_from(column) : run.columns - column;
+      const bool is_masked = run.masks != nullptr && inside < taken;
+      work.tile.tiles = 1;
+      if (work.repeats && inside >= 2 * taken && left >= 3 * most_) {
+        work.tile.tiles = tiles_at_once(left, std::min(inside, run.columns - column));
+        taken *= work.tile.tiles;
+      }
+      const std::ptrdiff_t outputs = outputs_of(run, column, std::min(taken, run.lanes - lane));
       work.tile.x = run.x + lane;
       work.tile.outputs = static_cast<int>(outputs);
       work.tile.first_run = static_cast<int>(
@@ -146,10 +163,17 @@ class Tiles {
           run.reads_on ? asking_panels(work, vectors, pixel) : panels(work, vectors, pixel);
       if (!wanted) return false;
       pixel += outputs;
-      column += vectors * lanes;
-      phase += vectors * lanes;
+      column += taken;
+      phase += taken;
     }
     return true;
+  }
+
+  // The last two stay apart.
+  int tiles_at_once(std::ptrdiff_t left, std::ptrdiff_t inside) const {
+    const std::ptrdiff_t most =
+        std::min({left / most_ - 1, (inside >> lane_bits_) / most_, kStepsASlice / k_});
+    return static_cast<int>(std::max<std::ptrdiff_t>(most, 1));
   }
 
   // Of a tile, when so many are left: the last two share evenly.
@@ -173,7 +197,8 @@ class Tiles {
     const Panel panel = panels_[i];
     d_.destination.move(work.output, panel.begin, pixel);
     work.tile.w = d_.filter_packed + panel.begin * k_;
-    d_.kernel->tile[panel.width - 1][vectors - 1](work.tile);
+    const auto tile = d_.kernel->tile[panel.width - 1][vectors - 1];
+    (work.tile.tiles > 1 ? d_.kernel->repeat[panel.width - 1] : tile)(work.tile);
     return end_slice();
   }
 
@@ -349,17 +374,6 @@ void row_of_pixels(const DirectPixels& d, Range filter_panels, Range vectors,
 }
 
 }  // namespace
-
-// Not even a tap that is masked, or in a lane behind the last row, leaves the channel's plane.
-Range rows_in_place(const DirectPixels& d, Range rows) {
-  const Patches& p = d.patches;
-  const std::ptrdiff_t first = p.pad_top * p.width + p.pad_left;
-  const std::ptrdiff_t reach =
-      (p.kernel_h - 1) * p.dilation_h * p.width + (p.kernel_w - 1) * p.dilation_w;
-  const std::ptrdiff_t end = p.height * p.width + first - reach - p.out_width - d.kernel->lanes + 1;
-  const std::ptrdiff_t begin = std::clamp((first + p.width - 1) / p.width, rows.begin, rows.end);
-  return {begin, std::clamp(end < 0 ? 0 : end / p.width + 1, begin, rows.end)};
-}
 
 std::ptrdiff_t direct_pixels_scratch(const DirectPixels& d) {
   const Strip strip(d.strip, d.patches, d.channels, d.strip_rows(), d.strip_columns());

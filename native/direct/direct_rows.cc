@@ -11,9 +11,6 @@
 namespace gemmconv {
 namespace {
 
-// Steps of tiles between two looks whether there is something else to do: 25 us of AVX2.
-constexpr std::ptrdiff_t kStepsASlice = 12288;
-
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
 // Tiles whose sums wait in L1 until they are finished by another kernel.

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include "direct/direct_pixels.h"
 #include "lines.h"
 
 namespace gemmconv {
@@ -53,6 +54,17 @@ void RowMasks::locate(std::ptrdiff_t channels, std::ptrdiff_t* steps) const {
       masks += has_mask(kw) ? length_ : 0;
     }
   }
+}
+
+// Not even a tap that is masked, or in a lane behind the last row, leaves the channel's plane.
+Range rows_in_place(const DirectPixels& d, Range rows) {
+  const Patches& p = d.patches;
+  const std::ptrdiff_t first = p.pad_top * p.width + p.pad_left;
+  const std::ptrdiff_t reach =
+      (p.kernel_h - 1) * p.dilation_h * p.width + (p.kernel_w - 1) * p.dilation_w;
+  const std::ptrdiff_t end = p.height * p.width + first - reach - p.out_width - d.kernel->lanes + 1;
+  const std::ptrdiff_t begin = std::clamp((first + p.width - 1) / p.width, rows.begin, rows.end);
+  return {begin, std::clamp(end < 0 ? 0 : end / p.width + 1, begin, rows.end)};
 }
 
 }  // namespace gemmconv

@@ -17,9 +17,9 @@ class RowMasks {
   std::ptrdiff_t floats() const;
   // After so many lanes from the beginning of a row masks are the same again.
   std::ptrdiff_t period() const { return period_; }
-  // Whether a tile of so many lanes from a column on needs none.
-  bool all_inside(std::ptrdiff_t column, std::ptrdiff_t lanes) const {
-    return column >= safe_.begin && column + lanes <= safe_.end;
+  // How many lanes from a column on need none.
+  std::ptrdiff_t inside_from(std::ptrdiff_t column) const {
+    return column >= safe_.begin ? std::max<std::ptrdiff_t>(safe_.end - column, 0) : 0;
   }
 
   // masks: of the lanes of a period and a tile, for each filter column that some output has

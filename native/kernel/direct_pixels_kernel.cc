@@ -201,9 +201,50 @@ void tile(const DirectPixelsTile& t) {
   finish_tile(acc, t);
 }
 
+// What is done between two tiles of short sums hides behind their multiply-adds if it is little
+// (3×3 3->64@224, AVX2, Zen 4: 211 cycles a tile of 162 with a call for each).
+constexpr bool kRepeats = GEMMCONV_REGISTERS == 16 && kLanes == 8;
+
+template <int R, int V>
+void repeat(const DirectPixelsTile& tile) {
+  const DirectPixelsTile t = tile;  // a store may alias it
+  const Output out = *tile.output;
+  const Vec min = broadcast(out.epilogue.min);
+  const Vec max = broadcast(out.epilogue.max);
+  const std::ptrdiff_t* const end = t.taps + t.k;
+  for (int i = 0; i < t.tiles; ++i) {
+    const float* const pixels = t.x + i * (V * kLanes);
+    const float* w = t.w;
+    Vec acc[R][V] = {};
+    for (const std::ptrdiff_t* tap = t.taps; tap != end; ++tap) {
+      const float* const x = pixels + *tap;
+      Vec xv[V];
+      GEMMCONV_UNROLL
+      for (int v = 0; v < V; ++v) xv[v] = load(x + v * kLanes);
+      GEMMCONV_UNROLL
+      for (int r = 0; r < R; ++r) {
+        const Vec wv = broadcast(w[r]);
+        GEMMCONV_UNROLL
+        for (int v = 0; v < V; ++v) acc[r][v] += wv * xv[v];
+      }
+      w += R;
+    }
+    float* c = out.c + i * (V * kLanes);
+    GEMMCONV_UNROLL
+    for (int r = 0; r < R; ++r) {
+      GEMMCONV_UNROLL
+      for (int v = 0; v < V; ++v) {
+        store(c + v * kLanes, clamp(acc[r][v] + broadcast(out.bias[r]), min, max));
+      }
+      c += out.row_stride;
+    }
+  }
+}
+
 template <int R, int V>
 constexpr void fill(DirectPixelsKernel& kernel) {
   kernel.tile[R - 1][V - 1] = tile<R, V>;
+  if constexpr (kRepeats && V == vectors_of(R)) kernel.repeat[R - 1] = repeat<R, V>;
   if constexpr (V > 1) {
     fill<R, V - 1>(kernel);
   } else if constexpr (R > 1) {
@@ -222,7 +263,7 @@ constexpr PixelTileShapes shapes(int mr, int sums) {
 
 constexpr DirectPixelsKernel make() {
   DirectPixelsKernel kernel{
-      kLanes, shapes(kMrByVectors, kSums), shapes(kMr, kMr * kMaxPixelVectors), {}};
+      kLanes, shapes(kMrByVectors, kSums), shapes(kMr, kMr * kMaxPixelVectors), {}, {}};
   fill<kMr, vectors_of(kMr)>(kernel);
   return kernel;
 }

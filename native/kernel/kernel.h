@@ -138,6 +138,7 @@ struct DirectPixelsTile {
   // all ones; all of them are taken as they are where steps[k] is negative.
   const int* masks;
   const std::ptrdiff_t* mask_steps;
+  int tiles;  // of `repeat`, neighbours
 };
 
 // The largest tiles: up to mr rows; of so many vectors, by rows - 1.
@@ -151,6 +152,9 @@ struct DirectPixelsKernel {
   PixelTileShapes by_vectors;  // where outputs of a row are neighbours in memory
   PixelTileShapes transposed;  // where they are not
   void (*tile[kMaxRows][kMaxPixelVectors])(const DirectPixelsTile&);
+  // By rows - 1, or null: several largest tiles without asks and masks, of which all outputs exist,
+  // clamped, with no residual.
+  void (*repeat[kMaxRows])(const DirectPixelsTile&);
 };
 
 // A row of neighbouring outputs of a vector of filters that several groups share, by windows three

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <atomic>
+#include <cstddef>
 
 namespace gemmconv {
 
@@ -29,6 +30,9 @@ class Interruption {
   Interruption(const Interruption&) = delete;
   Interruption& operator=(const Interruption&) = delete;
 };
+
+// Steps of the largest tiles of AVX2 that take 25 us.
+inline constexpr std::ptrdiff_t kStepsASlice = 12288;
 
 bool pause_task() noexcept;  // in threads.cc
 
