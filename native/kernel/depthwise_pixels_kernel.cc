@@ -4,6 +4,7 @@
 // is loaded once for all output rows whose window holds it, because loads across cache lines, as
 // most of these are, would take longer than the multiply-adds. Each output still meets its taps in
 // order.
+#include "depthwise_taps.h"
 #include "epilogue.h"
 
 namespace gemmconv::GEMMCONV_ISA {
@@ -81,117 +82,6 @@ template <int V>
 // stores to rows above, whose addresses are equal but for the page, for their own until these are
 // done. Others beside it compute meanwhile (Zen 4, 1024×1024 1.0 ms alone, 0.6 by twos, 0.33 by
 // fours).
-
-// What columns side by side take along: the sums of the outputs whose windows hold the row at hand,
-// the lowest output's first. Where registers are few the compiler keeps weights in memory. Of a 5×5
-// window there are so many that each had better be loaded once for all columns: of one, loads take
-// longer than multiply-adds, and these wait for each other (Zen 4, AVX2: 19 to 21 cycles a vector
-// of 25, by twos 14.8).
-template <int K, int V, bool kMasked>
-struct Columns {
-  static constexpr bool kSharesWeights = K > 3 && V > 1 && GEMMCONV_REGISTERS < 32;
-
-  Vec w[K * K];
-  Vec* const shared;  // the same
-  IntVec mask[K];
-  std::ptrdiff_t taps[K];
-  std::ptrdiff_t beside;  // from one to the next
-  Vec sums[V][K];
-
-  [[gnu::always_inline]] Columns(const DepthwisePixelsRun& t, std::ptrdiff_t m,
-                                 std::ptrdiff_t phase, Vec* memory)
-      : shared(memory), beside(t.alike * kLanes) {
-    GEMMCONV_UNROLL
-    for (int kw = 0; kw < K; ++kw) {
-      taps[kw] = t.columns[kw];
-      mask[kw] = kMasked ? load_mask(t.masks + (m * K + kw) * kLanes) : IntVec{};
-    }
-#pragma GCC unroll 32
-    for (int tap = 0; tap < K * K; ++tap) w[tap] = load(t.w + phase + tap * t.tap_stride);
-    if constexpr (kSharesWeights) {
-#pragma GCC unroll 32
-      for (int tap = 0; tap < K * K; ++tap) shared[tap] = w[tap];
-      asm volatile("" : : "r"(shared) : "memory");
-    }
-    GEMMCONV_UNROLL
-    for (int v = 0; v < V; ++v) {
-      GEMMCONV_UNROLL
-      for (int q = 0; q < K; ++q) sums[v][q] = Vec{};
-    }
-  }
-
-  [[gnu::always_inline]] void load_taps(Vec (&xv)[K], const float* x) const {
-    GEMMCONV_UNROLL
-    for (int kw = 0; kw < K; ++kw) xv[kw] = load(x + taps[kw]);
-    keep_load();
-    GEMMCONV_UNROLL
-    for (int kw = 0; kw < K && kMasked; ++kw) xv[kw] = masked(xv[kw], mask[kw]);
-  }
-
-  // Left alone, GCC keeps the addresses of all columns on the stack.
-  template <typename T>
-  [[gnu::always_inline]] T* next_column(T* p) const {
-    if constexpr (V > 1) {
-      p += beside;
-      asm("" : "+r"(p));
-    }
-    return p;
-  }
-
-  // As meet.
-  [[gnu::always_inline]] void meet_together(const float* x, std::ptrdiff_t ahead) {
-    const float* columns[V];
-    GEMMCONV_UNROLL
-    for (int v = 0; v < V; ++v) {
-      columns[v] = x;
-      __builtin_prefetch(x + ahead, 0, 2);
-      x = next_column(x);
-    }
-    GEMMCONV_UNROLL
-    for (int kw = 0; kw < K; ++kw) {
-      Vec xv[V];
-      GEMMCONV_UNROLL
-      for (int v = 0; v < V; ++v) xv[v] = load(columns[v] + taps[kw]);
-      GEMMCONV_UNROLL
-      for (int q = 0; q < K; ++q) {
-        const Vec wv = shared[q * K + kw];
-        keep_load();
-        GEMMCONV_UNROLL
-        for (int v = 0; v < V; ++v) sums[v][q] += xv[v] * wv;
-      }
-    }
-  }
-
-  // The first row of the window of the lowest, the second of that above it, and so on.
-  [[gnu::always_inline]] void meet(const float* x, std::ptrdiff_t ahead) {
-    if constexpr (kSharesWeights) {
-      meet_together(x, ahead);
-      return;
-    }
-    GEMMCONV_UNROLL
-    for (int v = 0; v < V; ++v) {
-      __builtin_prefetch(x + ahead, 0, 2);
-      Vec xv[K];
-      load_taps(xv, x);
-      GEMMCONV_UNROLL
-      for (int kw = 0; kw < K; ++kw) {
-        GEMMCONV_UNROLL
-        for (int q = 0; q < K; ++q) sums[v][q] += xv[kw] * w[q * K + kw];
-      }
-      x = next_column(x);
-    }
-  }
-
-  // The uppermost are finished, and others begin.
-  [[gnu::always_inline]] void next(Vec (&finished)[V]) {
-    GEMMCONV_UNROLL
-    for (int v = 0; v < V; ++v) {
-      finished[v] = sums[v][K - 1];
-      move_up(sums[v], typename UpTo<K - 1>::Type{});
-      sums[v][0] = Vec{};
-    }
-  }
-};
 
 // In how many rows of a run a whole vector may be stored, from c down.
 [[gnu::always_inline]] inline std::ptrdiff_t whole_rows(const DepthwisePixelsRun& t,
@@ -293,15 +183,15 @@ struct Phase {
 };
 
 // As many groups of V columns of the same weights as there are.
-template <int K, int V, bool kStreamed = false>
+template <int K, int V>
 void beside(const DepthwisePixelsRun& t, std::ptrdiff_t& m, Phase& phase) {
   for (; m + V * t.alike <= t.vectors; m += V * t.alike) {
     for (std::ptrdiff_t i = 0; i < t.alike; ++i, phase.next()) {
       if constexpr (Columns<K, V, false>::kSharesWeights) {
         Vec weights[K * K];
-        descend<K, V, false, kStreamed>(t, m + i, phase.now, weights);
+        descend<K, V, false>(t, m + i, phase.now, weights);
       } else {
-        descend<K, V, false, kStreamed>(t, m + i, phase.now);
+        descend<K, V, false>(t, m + i, phase.now);
       }
     }
   }
@@ -311,9 +201,10 @@ void beside(const DepthwisePixelsRun& t, std::ptrdiff_t& m, Phase& phase) {
 // in registers (AVX2, 3×3: 13 loads of 18 multiply-adds, 15 beside this one).
 template <int K>
 [[gnu::noinline]] void stream_lines(const DepthwisePixelsRun& t) {
-  std::ptrdiff_t m = 0;
-  Phase phase{t.phase, t.phase_step, t.period};
-  beside<K, kVectorsOfLine, true>(t, m, phase);
+  Vec weights[K * K];
+  for (std::ptrdiff_t m = 0; m + kVectorsOfLine <= t.vectors; m += kVectorsOfLine) {
+    descend<K, kVectorsOfLine, false, true>(t, m, t.phase, weights);
+  }
 }
 
 // Four columns that are apart would be too wide for L1 (nhwc, 3 channels, 1920 pixels: 0.74 and

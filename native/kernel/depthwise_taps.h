@@ -3,6 +3,7 @@
 // loads, where windows move on by one, and shuffles of these where by two.
 #pragma once
 
+#include "kernel.h"
 #include "vec.h"
 
 namespace gemmconv::GEMMCONV_ISA {
@@ -204,6 +205,119 @@ struct Line<3, 2, 1, 2> {
     xv[0][0] = parts[0];
     xv[1][0] = parts[1];
     xv[2][0] = next_outputs<0>(parts[0], parts[0], kAll);
+  }
+};
+
+// --- columns of vectors, of any run of pixels (depthwise_pixels_kernel.cc) ---
+
+// What columns side by side take along: the sums of the outputs whose windows hold the row at hand,
+// the lowest output's first. Where registers are few the compiler keeps weights in memory. Of a 5×5
+// window there are so many that each had better be loaded once for all columns: of one, loads take
+// longer than multiply-adds, and these wait for each other (Zen 4, AVX2: 19 to 21 cycles a vector
+// of 25, by twos 14.8).
+template <int K, int V, bool kMasked>
+struct Columns {
+  static constexpr bool kSharesWeights = K > 3 && V > 1 && GEMMCONV_REGISTERS < 32;
+
+  Vec w[K * K];
+  Vec* const shared;  // the same
+  IntVec mask[K];
+  std::ptrdiff_t taps[K];
+  std::ptrdiff_t beside;  // from one to the next
+  Vec sums[V][K];
+
+  [[gnu::always_inline]] Columns(const DepthwisePixelsRun& t, std::ptrdiff_t m,
+                                 std::ptrdiff_t phase, Vec* memory)
+      : shared(memory), beside(t.alike * kLanes) {
+    GEMMCONV_UNROLL
+    for (int kw = 0; kw < K; ++kw) {
+      taps[kw] = t.columns[kw];
+      mask[kw] = kMasked ? load_mask(t.masks + (m * K + kw) * kLanes) : IntVec{};
+    }
+#pragma GCC unroll 32
+    for (int tap = 0; tap < K * K; ++tap) w[tap] = load(t.w + phase + tap * t.tap_stride);
+    if constexpr (kSharesWeights) {
+#pragma GCC unroll 32
+      for (int tap = 0; tap < K * K; ++tap) shared[tap] = w[tap];
+      asm volatile("" : : "r"(shared) : "memory");
+    }
+    GEMMCONV_UNROLL
+    for (int v = 0; v < V; ++v) {
+      GEMMCONV_UNROLL
+      for (int q = 0; q < K; ++q) sums[v][q] = Vec{};
+    }
+  }
+
+  [[gnu::always_inline]] void load_taps(Vec (&xv)[K], const float* x) const {
+    GEMMCONV_UNROLL
+    for (int kw = 0; kw < K; ++kw) xv[kw] = load(x + taps[kw]);
+    keep_load();
+    GEMMCONV_UNROLL
+    for (int kw = 0; kw < K && kMasked; ++kw) xv[kw] = masked(xv[kw], mask[kw]);
+  }
+
+  // Left alone, GCC keeps the addresses of all columns on the stack.
+  template <typename T>
+  [[gnu::always_inline]] T* next_column(T* p) const {
+    if constexpr (V > 1) {
+      p += beside;
+      asm("" : "+r"(p));
+    }
+    return p;
+  }
+
+  // As meet.
+  [[gnu::always_inline]] void meet_together(const float* x, std::ptrdiff_t ahead) {
+    const float* columns[V];
+    GEMMCONV_UNROLL
+    for (int v = 0; v < V; ++v) {
+      columns[v] = x;
+      __builtin_prefetch(x + ahead, 0, 2);
+      x = next_column(x);
+    }
+    GEMMCONV_UNROLL
+    for (int kw = 0; kw < K; ++kw) {
+      Vec xv[V];
+      GEMMCONV_UNROLL
+      for (int v = 0; v < V; ++v) xv[v] = load(columns[v] + taps[kw]);
+      GEMMCONV_UNROLL
+      for (int q = 0; q < K; ++q) {
+        const Vec wv = shared[q * K + kw];
+        keep_load();
+        GEMMCONV_UNROLL
+        for (int v = 0; v < V; ++v) sums[v][q] += xv[v] * wv;
+      }
+    }
+  }
+
+  // The first row of the window of the lowest, the second of that above it, and so on.
+  [[gnu::always_inline]] void meet(const float* x, std::ptrdiff_t ahead) {
+    if constexpr (kSharesWeights) {
+      meet_together(x, ahead);
+      return;
+    }
+    GEMMCONV_UNROLL
+    for (int v = 0; v < V; ++v) {
+      __builtin_prefetch(x + ahead, 0, 2);
+      Vec xv[K];
+      load_taps(xv, x);
+      GEMMCONV_UNROLL
+      for (int kw = 0; kw < K; ++kw) {
+        GEMMCONV_UNROLL
+        for (int q = 0; q < K; ++q) sums[v][q] += xv[kw] * w[q * K + kw];
+      }
+      x = next_column(x);
+    }
+  }
+
+  // The uppermost are finished, and others begin.
+  [[gnu::always_inline]] void next(Vec (&finished)[V]) {
+    GEMMCONV_UNROLL
+    for (int v = 0; v < V; ++v) {
+      finished[v] = sums[v][K - 1];
+      move_up(sums[v], typename UpTo<K - 1>::Type{});
+      sums[v][0] = Vec{};
+    }
   }
 };
 
