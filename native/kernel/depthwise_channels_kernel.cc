@@ -195,7 +195,7 @@ template <int KW, int Step, int P>
 
 // What is the same for all vectors, which the compiler is not to know: it would make a loop of its
 // own of each case.
-[[gnu::always_inline]] inline bool asked_again(bool condition) {
+[[gnu::always_inline, maybe_unused]] inline bool asked_again(bool condition) {
   asm("" : "+r"(condition));
   return condition;
 }
