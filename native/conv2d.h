@@ -44,7 +44,7 @@ struct Conv2dProblem {
 
 // Plain data: it can be copied as bytes.
 struct Conv2dPlan {
-  Conv2dProblem problem;
+  Conv2dProblem problem;  // as restated.h has it
   const Isa* isa;
   const Algorithm* algorithm;
   Lanes lanes;

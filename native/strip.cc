@@ -8,6 +8,7 @@
 namespace gemmconv {
 namespace {
 
+// Channels.
 constexpr std::ptrdiff_t kMostSplit = std::ssize(StripKernel{}.split) + 1;
 
 }  // namespace

@@ -27,7 +27,7 @@ constexpr double kCopyMost = 1 << 18;
 constexpr std::ptrdiff_t kLine = 64 / sizeof(float);
 // Channels of which a tile's pixels fall on so few lines of L1 that each vector finds them gone,
 // and a copy pays (Zen 4 as AVX2: 512@14 0.069 → 0.045 ms, 1024@7 0.057 → 0.025, 256@28 0.106 →
-// 0.089; 128@56 0.138 → 0.194). A vector that is a line is the only one to want it.
+// 0.089; 128@56 0.138 → 0.194). Where a vector is a line, no other wants it again.
 constexpr std::ptrdiff_t kColliding = 256;
 
 // Taps that are pages apart would fall on one line, too (512@14: 0.120 → 0.069 ms).

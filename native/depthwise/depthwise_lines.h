@@ -35,8 +35,9 @@ std::ptrdiff_t first_without(std::ptrdiff_t count, Holds holds) {
 // some do, all do, some do, none does.
 class DepthwiseLines {
  public:
-  // The second vector starts a vector from the first; or, if lines of memory start so many floats
-  // from there, as near as all that follow lie in these evenly.
+  // line: floats from the first vector to where a line of memory starts, if vectors are to be
+  // streamed, else negative. The second vector starts a vector from the first; or nearer, for it
+  // and all that follow to lie evenly in lines.
   DepthwiseLines(const DepthwisePixels& d, std::ptrdiff_t line)
       : p_(d.patches),
         lanes_(d.kernel->lanes),
@@ -118,8 +119,8 @@ class DepthwiseLines {
   const Patches& p_;
   std::ptrdiff_t lanes_, interleaved_, outputs_, second_, count_;
   bool is_ragged_;
-  // That can be streamed: no line that they share with others, and, of several vectors, none of
-  // which some are masked.
+  // Vectors that can be streamed: by whole lines of their own; where several make a line, those of
+  // which none is masked.
   Range whole_lines_from(std::ptrdiff_t line) const {
     Range lines{second_ < lanes_ ? 2 : 0, count_};
     const std::ptrdiff_t last = outputs_ - (is_ragged_ ? lanes_ : 0);
@@ -133,7 +134,7 @@ class DepthwiseLines {
     return lines;
   }
 
-  // Vectors that share no line with the first or the last; of which some taps lie inside the image;
+  // Vectors that can be streamed, or all; of which some taps lie inside the image;
   // of which all do.
   Range apart_{}, touching_{}, inside_{};
 };

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Depthwise convolution of nhwc images with several filters a channel: of some rows and channels a
 // copy is made that has every channel once for each of its filters, and that is convolved as if
-// there were one. With one, the copy's pixels do not share lines of L1. Exact.
+// there were one. With one, the copy keeps pixels off each other's lines of L1. Exact.
 #pragma once
 
 #include <cstddef>

@@ -55,8 +55,8 @@ TapRow cut_row(std::ptrdiff_t pixels, std::ptrdiff_t taps, const unsigned* marks
   return at_ends ? TapRow::cut_three : TapRow::cut_sides;
 }
 
-// Marks the pixels for which each tap of a row is inside. Tells of the taps that all find inside
-// the first and one behind the last, if nobody finds another.
+// Marks the pixels for which each tap of a row is inside. Returns the taps that all pixels find
+// inside, if no pixel finds another.
 std::optional<Range> mark(const Patches& p, std::ptrdiff_t iw, std::ptrdiff_t pixels,
                           std::ptrdiff_t taps, unsigned* marks) {
   const unsigned all = (1u << pixels) - 1;
@@ -193,8 +193,8 @@ void next_panel(Work& work, const PanelSteps& step) {
   work.output.bias += step.bias;
 }
 
-// Shares what a tile asks of the image between the panels. Returns by how much each asks farther.
-// Rounded up: of many panels each still asks for its share.
+// Shares what a tile asks of the image between the panels. Returns how much farther on each next
+// panel asks. Shares are rounded up: of many panels each still asks for something.
 std::ptrdiff_t share_between(std::ptrdiff_t panels, const Direct& d, bool by_steps,
                              DirectTile& tile) {
   if (by_steps) {

@@ -32,8 +32,8 @@ constexpr std::ptrdiff_t kLongSum = 48;
 constexpr double kWide = 1.03;
 // Cycles after which the next line of weights is there when the first tile of a panel reads it
 // (AVX2, Zen 4, whose tiles want one every 6: 5 to 7 more, 1×1 layers of 320 to 1152 channels at 7
-// and 14, nchw), unless all weights are in L1. A 1×1 filter of nhwc, whose tiles hardly ask for
-// anything, does not wait (960->160@7 to 1024->2048@14, stride 2: 0.80 to 0.98 of gemm's time).
+// and 14, nchw), unless all weights are in L1. A 1×1 filter in nhwc, whose tiles ask for next to
+// nothing, does not wait (960->160@7 to 1024->2048@14, stride 2: 0.80 to 0.98 of gemm's time).
 constexpr double kWeightsLine = 12.0;
 // Where the channels of an nchw image are whole pages apart, a step of a tile takes at least so
 // many cycles: their lines push each other out of L1 (AVX2, Zen 4: 11 to 13, 1×1 layers of 64 to

@@ -13,7 +13,7 @@ namespace {
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
-// Tiles whose sums wait in L1 until they are finished by another kernel.
+// Tiles whose sums, 384 bytes each, wait in L1 until they are finished by another kernel.
 constexpr std::ptrdiff_t kTilesInMemory = 8;
 
 std::ptrdiff_t columns_under(const Patches& p, std::ptrdiff_t outputs) {
@@ -145,9 +145,9 @@ class Rows {
   }
 
   // Panels of a few more weights than L1 holds: by all of these at a tile, neighbours in memory are
-  // written one after the other. (Zen 4, time of direct.h's tiles that it takes with half as many
-  // weights, and with these: 1×1 256->64@56 0.984, 0.974; 1×10 stride 5 1->512@16000 0.69, 0.67;
-  // 3×3 16->64@55 1.011, 1.002.)
+  // written one after the other. (Zen 4, time over that of direct.h's tiles, with half as many
+  // weights and with these: 1×1 256->64@56 0.984, 0.974; 1×10 stride 5 1->512@16000 0.69, 0.67; 3×3
+  // 16->64@55 1.011, 1.002.)
   std::ptrdiff_t panels_together() const {
     const auto room = static_cast<std::ptrdiff_t>(cache_sizes().l1 / 4 * 5 / sizeof(float));
     return std::max<std::ptrdiff_t>(room / (d_.k() * panels_.max_width()), 1);
@@ -163,7 +163,7 @@ class Rows {
       std::ptrdiff_t end = 0;
       for (std::ptrdiff_t t = tiles.begin; t < tiles.end; t = end) {
         end = std::min(t + most, tiles.end);
-        // The first are a pixel wider than the others, perhaps.
+        // The first may be a pixel wider than the others; a call computes tiles of one width.
         const std::ptrdiff_t wider = segments_.extent() % segments_.count();
         if (t < wider) end = std::min(end, wider);
         const Panel segment = segments_[t];

@@ -20,17 +20,17 @@ constexpr double kCopied = 0.25;
 constexpr double kCutRow = 200.0;
 // Of a pixel whose last vector of channels is not whole, and goes through memory.
 constexpr double kPartVector = 30.0;
-// And of a line of the image where input and output are more than half of the last cache keeps: it
-// is not asked for ahead, as the other direct algorithm does (Zen 4, 8 images, 1×1 256->64@56: 12.8
-// ms there, 10.3 by the other; 64->256@56 10.7, 10.4).
+// And of a line of the image where input and output are more than half of the last cache, or than
+// L2: it is not asked for ahead here, but is by direct-channels (Zen 4, 8 images, 1×1 256->64@56:
+// 12.8 ms here, 10.3 there; 64->256@56 10.7, 10.4).
 constexpr double kFarLine = 12.0;
-// Longer sums than this are the other direct algorithm's: their weights do not stay in L1, and it
-// asks for them ahead.
+// Longer sums than this are left to direct-channels: their weights do not stay in L1, and it asks
+// for them ahead.
 constexpr std::ptrdiff_t kLongest = 256;
-// Nor must a copy under one row be larger than this.
+// Nor must a copy under one row be larger than this: half of Zen 4's L2.
 constexpr std::ptrdiff_t kCopyMost = std::ptrdiff_t{1} << 17;
 
-// Ways of the plan.
+// What plan.way may be.
 constexpr int kUsualTiles = 0, kWideTiles = 1;
 
 // Looks at its extents first, of which the product may be any number.

@@ -28,8 +28,8 @@ struct Gemm {
   Patches patches;
   Destination destination;
 
-  // Whether steps of neighbouring pixels are neighbours in the image as in a panel, all of them: a
-  // 1×1 filter that skips nothing, nchw; and several panels of filters use them.
+  // Whether all neighbouring pixels are neighbours in the image, as they are in a panel (a 1×1
+  // filter that skips nothing, nchw), and several panels of filters use them.
   bool packs_on_the_way() const {
     const Patches& p = patches;
     const bool is_row =

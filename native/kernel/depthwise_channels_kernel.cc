@@ -217,7 +217,7 @@ template <int P>
   finish_rows<false>(acc, channel, t);
 }
 
-// The next `count` lines.
+// For the next kCount lines.
 template <int kCount>
 [[gnu::always_inline]] inline void ask(const float* x) {
   GEMMCONV_UNROLL

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// What the taps of vectors of a row of outputs are, of depthwise kernels that compute whole planes:
-// loads, where windows move on by one, and shuffles of these where by two.
+// What the taps of vectors of a row of outputs are, of the depthwise kernels with pixels on the
+// lanes: loads, where windows move on by one, and shuffles of these where by two. Lines for whole
+// planes, columns for runs of any pixels.
 #pragma once
 
 #include "kernel.h"
@@ -127,8 +128,8 @@ struct Line<K, 2, V, 1> {
   }
   static constexpr typename UpTo<kLanes>::Type kAll{};
 
-  // After whole vectors the last window's K - 2 columns: one is in all lanes, of three the last is
-  // in the last lane, or each in all lanes of a part of its own.
+  // After whole vectors the last window's K - 2 columns: each in all lanes of a part of its own;
+  // or in one part, one in all lanes, of three the last in the last lane.
   [[gnu::always_inline]] static void load_parts(Vec (&parts)[kParts], const float* x,
                                                 std::ptrdiff_t) {
     Vec line[2 * V];

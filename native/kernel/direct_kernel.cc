@@ -29,6 +29,7 @@ constexpr int kTapsAhead = GEMMCONV_REGISTERS == 32 ? 96 : 32;
 // What a tap asks for may be told, at the price of a pointer more; beside the few multiply-adds of
 // the small tile that costs 2 to 6 % (3×3 of ResNet-50, AVX2, Zen 4).
 constexpr bool kAsks = GEMMCONV_REGISTERS == 32;
+// Then tiles of a 1×1 filter ask only as often as they are told, see Pointwise.
 constexpr bool kCountsAsks = !kAsks;
 
 // Makes the compiler forget how a pointer came about. Left alone, GCC precomputes the offset of
@@ -88,7 +89,7 @@ template <int R, int V, typename Inside>
 // is 16 KB of the addon: at a border all are clamped, and those that it cuts in any way are few.
 enum class AtOnce { none, clamped, any };
 
-// On AVX2 the short sums to whom it matters are direct_rows_kernel.cc's.
+// On AVX2 the short sums to which it matters are direct_rows_kernel.cc's.
 constexpr bool kClampsAll = GEMMCONV_REGISTERS == 16;
 
 // A row of any number of taps, all inside.
@@ -128,9 +129,9 @@ enum class Cut { nowhere, ends, sides };
 
 // Three taps, of which a border cuts the first pixel of the first, or the last of the last, or
 // neither: in a loop over kw, and with a test for each pixel, 14×14 planes were 8 % slower and
-// 56×56 planes 6 % (Zen 4, AVX-512). Or else it cuts those two for any pixels: branches of their
-// own always go the same way, in a loop over kw they do not (AVX2, Zen 4: 3×3 256@28, dilation
-// 2, 10.9 -> 10.2 ms).
+// 56×56 planes 6 % (Zen 4, AVX-512). Or it cuts those two taps for any pixels: a branch of each
+// pixel and tap is foreseen, one that a loop over kw shares between taps is not (AVX2, Zen 4: 3×3
+// 256@28, dilation 2, 10.9 -> 10.2 ms).
 template <Cut kCut>
 struct ThreeTaps {
   static constexpr AtOnce kAtOnce = kCut == Cut::nowhere ? AtOnce::any
@@ -201,8 +202,8 @@ struct Rows {
 };
 
 // A 1×1 filter: one tap a channel. In small tiles, where whatever is asked for takes the place of a
-// load, only some ask: the image need be asked for but once, and weights come in order, so the CPU
-// sees to them itself (AVX2, Zen 4, nhwc: 1×1 1024->256@14 1.25 -> 1.16 ms, 960->160@7 0.186 ->
+// load, only some taps ask: the image need be asked for but once, and weights come in order, so the
+// CPU sees to them itself (AVX2, Zen 4, nhwc: 1×1 1024->256@14 1.25 -> 1.16 ms, 960->160@7 0.186 ->
 // 0.174).
 struct Pointwise {
   static constexpr AtOnce kAtOnce = AtOnce::any;

@@ -202,7 +202,7 @@ void tile(const DirectPixelsTile& t) {
 }
 
 // What is done between two tiles of short sums hides behind their multiply-adds if it is little
-// (3×3 3->64@224, AVX2, Zen 4: 211 cycles a tile of 162 with a call for each).
+// (3×3 3->64@224, AVX2, Zen 4: 162 cycles a tile, 211 with a call for each).
 constexpr bool kRepeats = GEMMCONV_REGISTERS == 16 && kLanes == 8;
 
 template <int R, int V>

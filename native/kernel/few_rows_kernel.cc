@@ -14,8 +14,8 @@ constexpr int kVectors = GEMMCONV_VECTORS;
 
 // As many panels as there are registers for the sums of, up to AVX2's: six at a time, each a stream
 // of its own to the prefetchers, come 7 % faster from memory than four, and 40 % faster than one
-// such stream; from L2 and L3 alike (Zen 4: 29, 82 and 67 GB/s; asking for weights ahead makes it
-// slower).
+// such stream; from L2 and L3 equally fast (Zen 4: 29 GB/s from memory, 82 and 67 from these;
+// asking for weights ahead makes it slower).
 constexpr int panels_of(int rows) {
   const int registers = GEMMCONV_REGISTERS - 1 - rows;
   return (registers < kMaxFewSums ? registers : kMaxFewSums) / (rows * kVectors);

@@ -21,8 +21,9 @@ static_assert(kMr <= kMaxRows && kVectors <= kMaxVectors);
 // with many, for A and for outputs, costs 1 to 3 %.
 constexpr bool kAsksAsTold = GEMMCONV_REGISTERS < 32;
 
-// Whether tiles pack: the rows of several even panels, but for seven or eight rows (SSE2 gains too
-// little for 8 KB of code).
+// Whether there are tiles that pack: of kMr rows and of one less, which the first of several even
+// panels has, unless there are but seven or eight rows in all (SSE2 gains too little for 8 KB of
+// code).
 constexpr bool kPacks = kAsksAsTold && kLanes >= 8;
 
 // A streams from L2: asking for it 4 KB early hides the latency (found by trial, flat from 2 to 8).

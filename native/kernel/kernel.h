@@ -23,7 +23,8 @@ struct GemmTile {
   bool first, last;      // K blocks: the first starts from zero, the last finishes into `output`
   int valid_lanes;       // of the tile's vectors · lanes columns, how many exist in C
   const Output* output;  // c, add and bias already point at this tile
-  // Lines b_stride apart, asked for once in ask_every steps. So far apart is B of a packing tile.
+  // Lines b_stride apart, one asked for every ask_every steps. B's steps are as far apart where a
+  // tile packs it.
   const float* ask;
   std::ptrdiff_t ask_every, b_stride;
   float* b_packed;
@@ -38,7 +39,7 @@ struct GemmKernel {
   int mr;       // most rows
   int vectors;  // most vectors a row; NR = vectors · lanes
   void (*tile[kMaxRows][kMaxVectors])(const GemmTile&);
-  void (*packing[kMaxRows])(const GemmTile&);  // copies B; most vectors; null where there is none
+  void (*packing[kMaxRows])(const GemmTile&);  // most vectors, copies B; null where there is none
   const struct FewRowsKernel* few_rows;        // few_rows.h
 };
 
@@ -76,7 +77,7 @@ struct DirectTile {
   bool first, last;
   int valid_lanes;
   const Output* output;
-  std::ptrdiff_t asks;  // of a 1×1 filter, by a kernel that counts_asks
+  std::ptrdiff_t asks;  // how many taps of a 1×1 filter ask, of a kernel that counts_asks
 };
 
 // The largest tile: up to so many rows of so many vectors.
@@ -93,8 +94,8 @@ struct DirectKernel {
   void (*tile[kTapRows][kMaxRows][kMaxVectors])(const DirectTile&);
 };
 
-// Neighbouring tiles of a row of outputs, as many pixels each, whose panels of filters are whole
-// and as wide as each other. The image has a pixel for every tap, or a copy with zeros has. Step k
+// Neighbouring tiles of a row of outputs, of equally many pixels, and panels of filters that are
+// whole and equally wide. The image has a pixel for every tap, or a copy with zeros has. Step k
 // = (c, kh, kw) of the first pixel is at x[taps[k]].
 struct DirectRowsRun {
   const float* x;
@@ -138,7 +139,7 @@ struct DirectPixelsTile {
   // all ones; all of them are taken as they are where steps[k] is negative.
   const int* masks;
   const std::ptrdiff_t* mask_steps;
-  int tiles;  // of `repeat`, neighbours
+  int tiles;  // neighbours, of `repeat`
 };
 
 // The largest tiles: up to mr rows; of so many vectors, by rows - 1.

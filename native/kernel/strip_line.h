@@ -6,8 +6,7 @@
 
 namespace gemmconv {
 
-// A line of each channel on its way into a strip: zeros, every step-th float of the image,
-// zeros.
+// A line of each channel on its way into a strip: zeros, every step-th float of the image, zeros.
 struct StripLine {
   const float* src;  // the first that is copied
   std::ptrdiff_t channel_stride, step;
@@ -19,8 +18,8 @@ struct StripLine {
 
 struct StripKernel {
   void (*copy_line)(const StripLine&);
-  std::ptrdiff_t lanes;  // of pixels to split the fewest
-  // Pixels of two to four channels, all there are, to a line of each.
+  std::ptrdiff_t lanes;  // fewest pixels to split
+  // [channels - 2]: pixels that have no others, to a line of each channel.
   void (*split[3])(const float* src, std::ptrdiff_t pixels, float* dst, std::ptrdiff_t dst_stride);
 };
 

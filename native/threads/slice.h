@@ -31,7 +31,7 @@ class Interruption {
   Interruption& operator=(const Interruption&) = delete;
 };
 
-// Steps of the largest tiles of AVX2 that take 25 us.
+// Steps of the largest tiles of AVX2 that take 25 µs.
 inline constexpr std::ptrdiff_t kStepsASlice = 12288;
 
 bool pause_task() noexcept;  // in threads.cc
