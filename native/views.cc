@@ -71,6 +71,12 @@ Patches flattened(const Patches& patches) {
   return flat;
 }
 
+Patches long_patches_of(const Conv2dProblem& p, const float* input, std::ptrdiff_t image,
+                        std::ptrdiff_t group) {
+  const Patches patches = patches_of(p, input, image, group);
+  return is_pointwise(p) ? flattened(patches) : patches;
+}
+
 Destination destination_of(const Conv2dPlan& plan, const Conv2dTensors& tensors,
                            std::ptrdiff_t image, std::ptrdiff_t group) {
   const Conv2dProblem& p = plan.problem;

@@ -15,9 +15,12 @@ FilterView filter_view(const Conv2dProblem& problem, const float* filter, std::p
 Patches patches_of(const Conv2dProblem& problem, const float* input, std::ptrdiff_t image,
                    std::ptrdiff_t group);
 
-// Under a 1×1 filter that skips nothing, an image is one long row.
+// Under a 1×1 filter that skips nothing, an image is one long row: tiles and panels cross its rows.
 bool is_pointwise(const Conv2dProblem& problem);
 Patches flattened(const Patches& patches);
+// Flattened if it is such a filter.
+Patches long_patches_of(const Conv2dProblem& problem, const float* input, std::ptrdiff_t image,
+                        std::ptrdiff_t group);
 
 Destination destination_of(const Conv2dPlan& plan, const Conv2dTensors& tensors,
                            std::ptrdiff_t image, std::ptrdiff_t group);

@@ -6,6 +6,7 @@
 #include "cost.h"
 #include "depthwise/depthwise_repeated.h"
 #include "filter.h"
+#include "lines.h"
 #include "system/cpu.h"
 #include "views.h"
 
@@ -24,16 +25,13 @@ constexpr std::ptrdiff_t kMultiplierMost = 8;
 constexpr double kFloatsOfPixel = 144;
 constexpr double kCopyMost = 1 << 18;
 
-constexpr std::ptrdiff_t kLine = 64 / sizeof(float);
 // Channels of which a tile's pixels fall on so few lines of L1 that each vector finds them gone,
 // and a copy pays (Zen 4 as AVX2: 512@14 0.069 → 0.045 ms, 1024@7 0.057 → 0.025, 256@28 0.106 →
 // 0.089; 128@56 0.138 → 0.194). Where a vector is a line, no other wants it again.
 constexpr std::ptrdiff_t kColliding = 256;
 
 // Taps that are pages apart would fall on one line, too (512@14: 0.120 → 0.069 ms).
-std::ptrdiff_t tap_stride(const Conv2dProblem& p) {
-  return ((p.out_channels + kLine - 1) / kLine | 1) * kLine;
-}
+std::ptrdiff_t tap_stride(const Conv2dProblem& p) { return odd_lines(p.out_channels); }
 
 bool is_copy_small(const Conv2dProblem& p) {
   const double reach = static_cast<double>((p.kernel_h - 1) * p.dilation_h + 1);
@@ -45,7 +43,8 @@ bool is_copy_small(const Conv2dProblem& p) {
 bool is_copied(const Conv2dPlan& plan) {
   const Conv2dProblem& p = plan.problem;
   const bool collides = p.channels % kColliding == 0 &&
-                        plan.isa->kernels.depthwise_channels->lanes < kLine && is_copy_small(p);
+                        plan.isa->kernels.depthwise_channels->lanes < kLineFloats &&
+                        is_copy_small(p);
   return p.group_filters() > 1 || collides;
 }
 

@@ -110,19 +110,12 @@ class DirectAlgorithm final : public Algorithm {
            float* scratch) const noexcept override {
     Direct d = shape_of(plan);
     d.filter_packed = packed_weights(plan, tensors.packed, task.group);
-    d.patches = patches_for(plan.problem, tensors.input, task.image, task.group);
+    d.patches = long_patches_of(plan.problem, tensors.input, task.image, task.group);
     d.destination = destination_of(plan, tensors, task.image, task.group);
     direct(d, task.filters, task.units, scratch);
   }
 
  private:
-  // Tiles of a 1×1 filter cross the rows of the image.
-  static Patches patches_for(const Conv2dProblem& p, const float* input, std::ptrdiff_t image,
-                             std::ptrdiff_t group) {
-    const Patches patches = patches_of(p, input, image, group);
-    return is_pointwise(p) ? flattened(patches) : patches;
-  }
-
   static bool can_be_wide(const Conv2dPlan& plan) {
     return plan.isa->kernels.direct->wide.mr > 0 && plan.problem.k() >= kLongSum;
   }
@@ -157,7 +150,7 @@ class DirectAlgorithm final : public Algorithm {
   // All but the tensors.
   static Direct shape_of(const Conv2dPlan& plan) {
     const Conv2dProblem& p = plan.problem;
-    const Patches patches = patches_for(p, nullptr, 0, 0);
+    const Patches patches = long_patches_of(p, nullptr, 0, 0);
     const DirectKernel* kernel = plan.isa->kernels.direct;
     Direct d{kernel,
              plan.way == kWideTiles ? kernel->wide : kernel->usual,

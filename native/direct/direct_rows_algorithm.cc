@@ -51,15 +51,13 @@ std::ptrdiff_t rows_held(const DirectRows& d) {
 // All but the tensors.
 DirectRows shape_of(const Conv2dProblem& p, const Isa& isa, int way) {
   const DirectRowsKernel* kernel = isa.kernels.direct_rows;
-  const bool pointwise = is_pointwise(p);
-  const Patches patches = patches_of(p, nullptr, 0, 0);
   DirectRows d{kernel,
                isa.kernels.channel_vectors,
                way == kWideTiles ? kernel->wide : kernel->usual,
                p.out_channels,
                p.channels,
-               pointwise ? 1 : p.out_height,
-               pointwise ? flattened(patches) : patches,
+               is_pointwise(p) ? 1 : p.out_height,
+               long_patches_of(p, nullptr, 0, 0),
                p.is_padded(),
                0,
                nullptr,
