@@ -15,7 +15,8 @@ bool has_one_column(const Conv2dProblem& p) {
 
 void join_rows(Conv2dProblem& p) {
   p.kernel_w *= p.kernel_h;
-  p.stride_w = p.stride_h * p.width;
+  // From a single output on no step is taken, and it may be any number.
+  p.stride_w = p.out_height == 1 ? 1 : p.stride_h * p.width;
   p.pad_left = p.pad_top * p.width;
   p.out_width = p.out_height;
   p.width *= p.height;

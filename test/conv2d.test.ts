@@ -197,6 +197,35 @@ test('what is beyond all memory is planned in no time', () => {
   }
 });
 
+const NAMES = ['auto', 'exact', 'gemm', 'direct'] as const;
+
+test.each(NAMES)('%s: rows of outputs that lie in the padding below are the bias', (algorithm) => {
+  for (const [C, OC, W, bottom] of [
+    [1, 9, 4, 3],
+    [3, 16, 12, 8],
+    [16, 24, 64, 1],
+  ] as const) {
+    const padding = { top: 0, left: 0, right: 0, bottom };
+    const layer = new Conv2d(ones(OC, C, 1, 1), { padding, algorithm });
+    // What lies behind the image is not part of it.
+    const data = new Float32Array(C * W * 4).fill(Number.NaN).subarray(0, C * W).fill(1);
+    const output = layer.runSync({ data, shape: [1, C, 1, W] });
+    const plane = Array.from({ length: (1 + bottom) * W }, (_, i) => (i < W ? C : 0));
+    expect([...output.data], layer.plan([1, C, 1, W]).variant).toEqual(
+      Array.from({ length: OC }, () => plane).flat(),
+    );
+  }
+});
+
+test.each(NAMES)('%s: a step beyond the image, under a filter as wide as it', (algorithm) => {
+  for (const stride of [2 ** 40, Number.MAX_SAFE_INTEGER]) {
+    for (const W of [256, 257, 4096]) {
+      const layer = new Conv2d(ones(1, 1, 1, W), { stride: [stride, 1], algorithm });
+      expect([...layer.runSync(ones(1, 1, 2, W)).data]).toEqual([W]);
+    }
+  }
+});
+
 describe('plans and packed filters are kept', () => {
   test('one plan a shape, one packed filter in all', () => {
     const makePlan = vi.spyOn(binding, 'makePlan');

@@ -84,6 +84,7 @@ Rate gemm_rate(const GemmKernel& kernel, std::ptrdiff_t n, double budget) {
   Gemm g{};
   g.kernel = &kernel;
   g.lanes = Lanes::pixels;
+  g.pointwise = true;
   g.m = n;
   g.k = n;
   g.blocks = block_sizes(kernel, Lanes::pixels, n, n);

@@ -24,6 +24,7 @@ struct Gemm {
   Lanes lanes;
   std::ptrdiff_t m, k;  // filters, steps of a patch
   BlockSizes blocks;
+  bool pointwise;  // a 1×1 filter that skips nothing: `patches` is flattened
   const float* filter_packed;
   Patches patches;
   Destination destination;
@@ -31,12 +32,8 @@ struct Gemm {
   // Whether all neighbouring pixels are neighbours in the image, as they are in a panel (a 1×1
   // filter that skips nothing, nchw), and several panels of filters use them.
   bool packs_on_the_way() const {
-    const Patches& p = patches;
-    const bool is_row =
-        p.height == 1 && p.width == p.out_width && p.pad_top == 0 && p.pad_left == 0;
-    return lanes == Lanes::pixels && m > kernel->mr && is_row &&
-           kernel->packing[filter_panels().widest() - 1] != nullptr &&
-           p.kernel_h * p.kernel_w == 1 && p.stride_w * p.column_stride == 1;
+    return lanes == Lanes::pixels && pointwise && patches.column_stride == 1 && m > kernel->mr &&
+           kernel->packing[filter_panels().widest() - 1] != nullptr;
   }
   // And whether each panel is needed no longer than until the next is packed.
   bool packs_to_one_place() const {

@@ -105,7 +105,7 @@ class GemmAlgorithm final : public Algorithm {
            float* scratch) const noexcept override {
     Gemm g = shape_of(plan);
     g.filter_packed = packed_weights(plan, tensors.packed, task.group);
-    g.patches = patches_in(plan.problem, tensors.input, task.image, task.group);
+    g.patches = long_patches_of(plan.problem, tensors.input, task.image, task.group);
     g.destination = destination_of(plan, tensors, task.image, task.group);
     const std::ptrdiff_t unit = unit_of(plan);
     const Range pixels{task.units.begin * unit,
@@ -117,16 +117,15 @@ class GemmAlgorithm final : public Algorithm {
   // All but the tensors.
   static Gemm shape_of(const Conv2dPlan& plan) {
     const Conv2dProblem& p = plan.problem;
-    return {
-        plan.isa->kernels.gemm,       plan.lanes, p.group_filters(), p.k(), plan.blocks, nullptr,
-        patches_in(p, nullptr, 0, 0), {}};
-  }
-
-  static Patches patches_in(const Conv2dProblem& p, const float* input, std::ptrdiff_t image,
-                            std::ptrdiff_t group) {
-    const Patches patches = patches_of(p, input, image, group);
-    // Panels then cross the rows of the image.
-    return is_pointwise(p) ? flattened(patches) : patches;
+    return {plan.isa->kernels.gemm,
+            plan.lanes,
+            p.group_filters(),
+            p.k(),
+            plan.blocks,
+            is_pointwise(p),
+            nullptr,
+            long_patches_of(p, nullptr, 0, 0),
+            {}};
   }
 
   // Pixels are cut by whole vectors where they lie on the lanes.

@@ -33,6 +33,7 @@ void check_gemm(Suite& suite, const Isa& isa, Lanes lanes, std::ptrdiff_t pixels
   Gemm g{};
   g.kernel = isa.kernels.gemm;
   g.lanes = lanes;
+  g.pointwise = true;
   g.m = m;
   g.k = k;
   g.blocks = {1 + random.below(40), 1 + random.below(70), 1 + random.below(80)};
