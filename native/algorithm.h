@@ -26,7 +26,10 @@ enum class PackedLayout : int {
   lane_panels,       // of vectors of filters, K in one block
   lane_panels_by_k,  // the same, by K blocks
   wide_lane_panels,  // of the direct kernel's wide tiles, K in one block
-  pixel_row_panels,  // of the direct_pixels kernel's rows, K in one block
+  // Of the direct_pixels kernel's rows, K in one block: for nchw, and for nhwc, which images of one
+  // patch become (restated.h).
+  pixel_row_panels,
+  transposed_pixel_row_panels,
   group_vectors,     // direct_groups: vectors of filters × k × lanes
   filters_taps,      // depthwise: filters × taps
   taps_filters,      // depthwise: taps × filters

@@ -127,8 +127,9 @@ class DirectPixelsAlgorithm final : public Algorithm {
     return direct_pixels_scratch(shape_of(plan));
   }
 
-  PackedLayout packed_layout(const Conv2dPlan&) const override {
-    return PackedLayout::pixel_row_panels;
+  PackedLayout packed_layout(const Conv2dPlan& plan) const override {
+    return plan.problem.layout == Layout::nchw ? PackedLayout::pixel_row_panels
+                                               : PackedLayout::transposed_pixel_row_panels;
   }
 
   std::ptrdiff_t packed_floats(const Conv2dPlan& plan) const override {

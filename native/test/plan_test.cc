@@ -42,17 +42,18 @@ Conv2dProblem with(Conv2dProblem problem, AlgorithmName algorithm) {
 }
 
 // All variants that can compute a layer's small and large images, whoever would choose them.
-void check_packed(Suite& suite, std::ptrdiff_t channels, std::ptrdiff_t groups, Layout layout,
-                  Random& random) {
-  std::vector<float> filter(static_cast<std::size_t>(channels * channels / groups * 9));
+void check_packed(Suite& suite, const Isa& isa, std::ptrdiff_t channels, std::ptrdiff_t groups,
+                  std::ptrdiff_t taps, Layout layout, Random& random) {
+  std::vector<float> filter(static_cast<std::size_t>(channels * channels / groups * taps * taps));
   for (float& weight : filter) weight = random.real();
   std::map<int, std::vector<float>> known;
   for (const Algorithm* algorithm : algorithms()) {
-    for (const std::ptrdiff_t extent : {7, 60}) {
-      Conv2dProblem p = with(square(1, channels, extent, channels, 3, layout), algorithm->name());
+    for (const std::ptrdiff_t extent : {1, 7, 60}) {
+      Conv2dProblem p =
+          with(square(2, channels, extent, channels, taps, layout), algorithm->name());
       p.groups = groups;
       use_variant(algorithm->variant());
-      const std::optional<Conv2dPlan> plan = make_plan(p, current_isa(), 1);
+      const std::optional<Conv2dPlan> plan = make_plan(p, isa, 1);
       use_variant("");
       if (!plan) continue;
       std::vector<float> packed(packed_bytes(*plan) / sizeof(float));
@@ -114,10 +115,13 @@ void choice_tests(Suite& suite) {
   });
   suite.test("plans of a layer with one packed format read the same floats", [&] {
     Random random(6);
-    for (const Layout layout : {Layout::nchw, Layout::nhwc}) {
-      for (const std::ptrdiff_t channels : {3, 48, 640}) {
-        for (const std::ptrdiff_t groups : {std::ptrdiff_t{1}, channels}) {
-          check_packed(suite, channels, groups, layout, random);
+    for (int i = 0; i < isa_count(); ++i) {  // packing needs none of their instructions
+      for (const Layout layout : {Layout::nchw, Layout::nhwc}) {
+        for (const std::ptrdiff_t channels : {3, 9, 48, 640}) {
+          for (const std::ptrdiff_t taps : {1, 3}) {
+            check_packed(suite, isa_at(i), channels, 1, taps, layout, random);
+            check_packed(suite, isa_at(i), channels, channels, taps, layout, random);
+          }
         }
       }
     }
