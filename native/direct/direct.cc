@@ -244,10 +244,10 @@ void tile_of_panels(const Direct& d, const Panels& panels, Range block, const Ti
     next_panel(work, step);
   }
   tile.valid_lanes = static_cast<int>(last.valid);
+  tile.w -= channel * taps * (width - last.width);
   if (asks_for_outputs) {
     tile.ask += at.segment.width * output.row_stride - before_last - width;
-  } else if (last.width != width) {
-    tile.w -= channel * taps * (width - last.width);
+  } else {
     tile.ask = tile.w + d.kernel->taps_ahead * width;
     tile.ask_step = last.width;
   }
