@@ -208,7 +208,10 @@ test.each(NAMES)('%s: rows of outputs that lie in the padding below are the bias
     const padding = { top: 0, left: 0, right: 0, bottom };
     const layer = new Conv2d(ones(OC, C, 1, 1), { padding, algorithm });
     // What lies behind the image is not part of it.
-    const data = new Float32Array(C * W * 4).fill(Number.NaN).subarray(0, C * W).fill(1);
+    const data = new Float32Array(C * W * 4)
+      .fill(Number.NaN)
+      .subarray(0, C * W)
+      .fill(1);
     const output = layer.runSync({ data, shape: [1, C, 1, W] });
     const plane = Array.from({ length: (1 + bottom) * W }, (_, i) => (i < W ? C : 0));
     expect([...output.data], layer.plan([1, C, 1, W]).variant).toEqual(
