@@ -72,7 +72,7 @@ const GCC: Expected = {
   fromVectors: 0,
   // The nine or 25 weights and three or five masks that no register is left for, of columns side by
   // side once for each; a sum on its way to be finished, one of SSE2's products.
-  squareVectors: { 3: { avx2: 7, baseline: 6 }, 5: { avx512: 11, avx2: 32, baseline: 30 } },
+  squareVectors: { 3: { avx2: 7, baseline: 6 }, 5: { avx512: 11, avx2: 30, baseline: 30 } },
   // Every other pixel two vectors side by side, where there are registers for the rest.
   planeVectors: {
     3: { avx2: 5, baseline: 6 },
@@ -348,13 +348,15 @@ describe.skipIf(!canRead)('inner loops', () => {
     const windows = templatesOf(path).filter(
       ({ name, code }) => name === 'row_tile' || code.filter(isArithmetic).length >= 27,
     );
-    expect(windows.length).toBeGreaterThanOrEqual(expected.channelWindows[isa] ?? 0);
+    expect(windows.length).toBeGreaterThanOrEqual(
+      expected.channelWindows[isa] ?? Number.POSITIVE_INFINITY,
+    );
     for (const { name, args, code } of windows) {
       const sizes = args.split(', ').map(Number);
       const [rows = 0, pixels = 0] = name === 'row_tile' ? [1, ...sizes] : sizes;
       const traffic = code.filter((one) => usesVectors(one) && usesStack(one, frameOf({ code })));
-      // In the widest of single rows, which are the fastest nevertheless, weights lie there, too.
-      const weights = name === 'row_tile' ? 2 * pixels : 0;
+      // In single rows from seven pixels on, the fastest nevertheless, weights lie there, too.
+      const weights = name === 'row_tile' && pixels >= 7 ? 2 * pixels : 0;
       expect(traffic.length, `${name}<${args}>: ${listing(traffic)}`).toBeLessThanOrEqual(
         rows * pixels + weights + expected.outputVectors,
       );
