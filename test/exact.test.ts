@@ -22,7 +22,7 @@ const SWEEP: readonly (readonly [Kind, number])[] = [
   ['narrow', 100],
   ['colliding', 30],
   ['planes', 60],
-  ['pairs', 150],
+  ['pairs', 225],
   ['images', 150],
 ];
 

@@ -174,7 +174,7 @@ function drawSizes(draw: Draw, kind: Kind): Sizes {
 
 function drawProblem(draw: Draw, seed: number, kind: Kind): Problem | undefined {
   const { groups, CG, OC, H, W } = drawSizes(draw, kind);
-  const KH = draw.from(kind === 'pairs' ? [3, 5] : [1, 1, 2, 3, 3, 4, 5, 7]);
+  const KH = draw.from(kind === 'pairs' ? [2, 3, 5] : [1, 1, 2, 3, 3, 4, 5, 7]);
   const usualKW = kind === 'narrow' ? 3 : KH;
   const KW = kind === 'pairs' || draw.chance(0.7) ? usualKW : draw.from([1, 2, 3, 5, 6]);
   const stride = drawStride(draw, kind);

@@ -33,7 +33,7 @@ class Shape {
  public:
   explicit Shape(const DepthwisePixels& d) : p(d.patches), lanes(d.planes->lanes) {
     const DepthwisePlanesKernel& kernel = *d.planes;
-    const int side = p.kernel_h == 5 ? 1 : 0;
+    const int side = p.kernel_h == 3 ? 0 : p.kernel_h == 5 ? 1 : 2;
     step = p.stride_w;
     vectors = (p.out_width + lanes - 1) / lanes;
     // An odd number of them is one more where two are side by side.
@@ -299,7 +299,9 @@ class Planes {
 
 bool can_compute_planes(const DepthwisePixels& d) {
   const Patches& p = d.patches;
-  const bool is_square = p.kernel_h == p.kernel_w && (p.kernel_w == 3 || p.kernel_w == 5);
+  const bool has_kernel =
+      p.kernel_w == 3 || p.kernel_w == 5 || (p.kernel_w == 2 && p.stride_w == 2);
+  const bool is_square = p.kernel_h == p.kernel_w && has_kernel;
   const bool is_dense = p.stride_h == p.stride_w && p.dilation_h == 1 && p.dilation_w == 1;
   if (d.interleaved != 1 || !is_square || !is_dense || p.width > kWidthMost) return false;
   if (p.stride_w > 2 || (p.stride_w == 1 && p.height * p.width > kPlaneMost)) return false;

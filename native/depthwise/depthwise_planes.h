@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Depthwise convolution of planes of nchw images that are not large, by 3×3 and 5×5 windows with
-// pixels on the lanes: one call computes some planes, read in place. Exact.
+// Depthwise convolution of planes of nchw images that are not large, by 3×3 and 5×5 windows, and by
+// 2×2 ones in steps of two, with pixels on the lanes: one call computes some planes, read in place.
+// Exact.
 #pragma once
 
 #include <cstddef>

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
-// The depthwise microkernels of whole planes with pixels on the lanes, for 3×3 and 5×5 windows, one
-// source, compiled once per ISA: plane after plane in one call, so that the processor begins with
-// one while it finishes another. Vectors side by side are walked downwards. Each row of the image
-// is met by all outputs whose window holds it, of which the uppermost is then finished: so weights
-// stay in registers, and nothing is loaded twice but where tiles meet. Each output still meets its
-// taps in order.
+// The depthwise microkernels of whole planes with pixels on the lanes, for 3×3, 5×5 and 2×2
+// windows, one source, compiled once per ISA: plane after plane in one call, so that the processor
+// begins with one while it finishes another. Vectors side by side are walked downwards. Each row of
+// the image is met by all outputs whose window holds it, of which the uppermost is then finished:
+// so weights stay in registers, and nothing is loaded twice but where tiles meet. Each output still
+// meets its taps in order.
 #include "depthwise_taps.h"
 #include "epilogue.h"
 
@@ -243,9 +243,11 @@ constexpr DepthwisePlanesKernel make() {
       {},     {},       nullptr,      finish_plane};
   kernel.by_two[0][0] = planes<3, 2, 1, 1>;
   kernel.by_two[1][0] = planes<5, 2, 1, 1>;
+  kernel.by_two[2][0] = planes<2, 2, 1, 1>;
   if constexpr (kVectors > 1) {
     kernel.by_two[0][1] = planes<3, 2, 2, 1>;
     kernel.by_two[1][1] = planes<5, 2, 2, 1>;
+    kernel.by_two[2][1] = planes<2, 2, 2, 1>;
   }
   if constexpr (kLanes >= 16) {
     kernel.pair[0] = planes<3, 1, 1, 2>;

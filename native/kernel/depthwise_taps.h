@@ -121,10 +121,12 @@ struct Line<K, 1, V, P> {
 
 template <int K, int V>
 struct Line<K, 2, V, 1> {
-  static constexpr bool kBroadcasts = GEMMCONV_REGISTERS < 32 && (K == 3 || V > 1);
+  // Of windows no wider than their step nothing reaches into the next vector.
+  static constexpr bool kBroadcasts = K == 2 || (GEMMCONV_REGISTERS < 32 && (K == 3 || V > 1));
   static constexpr int kParts = 2 * V + (kBroadcasts ? K - 2 : 1);
   static constexpr bool is_masked(int part) {
-    return !kMasksEdges || K > 3 || part == 2 * V || part == 0 || part == 2 * V - 2;
+    if (!kMasksEdges || K > 3 || part == 0) return true;
+    return K == 2 ? part == 2 * V - 1 : part >= 2 * V - 2 && part != 2 * V - 1;
   }
   static constexpr typename UpTo<kLanes>::Type kAll{};
 
@@ -177,9 +179,9 @@ struct Line<K, 2, V, 1> {
       xv[0][v] = parts[2 * v];
       xv[1][v] = parts[2 * v + 1];
     }
-    if constexpr (kBroadcasts) {
+    if constexpr (K > 2 && kBroadcasts) {
       shift_broadcast<2>(xv, parts);
-    } else {
+    } else if constexpr (K > 2) {
       shift<2>(xv, parts[2 * V]);
     }
   }

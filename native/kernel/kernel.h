@@ -326,10 +326,10 @@ struct DepthwisePlanesKernel {
   int lanes;
   int vectors;     // most that are computed side by side
   bool masks_all;  // else, of steps of two, no more than half a window may lie beside the image
-  // [3×3 or 5×5]: steps of one; steps of two, [vectors side by side - 1]; steps of one, two
-  // planes half a vector wide at most at once, or such ends of two; 3×3, steps of two, of planes
-  // whose outputs are a lane less than half a vector. Null where there is none.
-  Run by_one[2], by_two[2][2], pair[2], pair_by_two;
+  // [3×3, 5×5 or 2×2]: steps of one, not of 2×2; steps of two, [vectors side by side - 1]; steps of
+  // one, two planes half a vector wide at most at once, or such ends of two; 3×3, steps of two, of
+  // planes whose outputs are a lane less than half a vector. Null where there is none.
+  Run by_one[2], by_two[3][2], pair[2], pair_by_two;
   // So many sums with bias, destroyed, to neighbouring outputs.
   void (*finish)(float* sums, std::ptrdiff_t count, const Output& output);
 };
