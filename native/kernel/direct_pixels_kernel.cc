@@ -55,8 +55,19 @@ template <typename Visit>
 // 720p: 3->4 2.2 -> 1.9 ms, 4->4 2.9 -> 2.3; 3×3 and 5×5 do not care).
 constexpr int kPixelsAhead = 1024;
 
-// Stores so many outputs of all C filters there are, at least a vector of each: the last vectors
-// overlap those before.
+// Stores a vector of outputs of each of all C filters there are.
+template <int C>
+[[gnu::always_inline]] inline void store_merged(float* c, Vec (&v)[C]) {
+  merge(v);
+  GEMMCONV_UNROLL
+  for (int r = 0; r < C; ++r) {
+    float* to = c + r * kLanes;
+    __builtin_prefetch(to + kPixelsAhead, 1, 2);
+    store(to, v[r]);
+  }
+}
+
+// So many of each, at least a vector: the last vectors overlap those before.
 template <int C>
 void store_pixels(float* c, const float* values, int columns, int count) {
   for (int i = 0; i < count; i += kLanes) {
@@ -64,13 +75,7 @@ void store_pixels(float* c, const float* values, int columns, int count) {
     Vec v[C];
     GEMMCONV_UNROLL
     for (int r = 0; r < C; ++r) v[r] = load(values + r * columns + at);
-    merge(v);
-    GEMMCONV_UNROLL
-    for (int r = 0; r < C; ++r) {
-      float* to = c + at * C + r * kLanes;
-      __builtin_prefetch(to + kPixelsAhead, 1, 2);
-      store(to, v[r]);
-    }
+    store_merged(c + at * C, v);
   }
 }
 
@@ -205,7 +210,7 @@ void tile(const DirectPixelsTile& t) {
 // (3×3 3->64@224, AVX2, Zen 4: 162 cycles a tile, 211 with a call for each).
 constexpr bool kRepeats = GEMMCONV_REGISTERS == 16 && kLanes == 8;
 
-template <int R, int V>
+template <bool kMerges, int R, int V>
 void repeat(const DirectPixelsTile& tile) {
   const DirectPixelsTile t = tile;  // a store may alias it
   const Output out = *tile.output;
@@ -229,14 +234,25 @@ void repeat(const DirectPixelsTile& tile) {
       }
       w += R;
     }
-    float* c = out.c + i * (V * kLanes);
-    GEMMCONV_UNROLL
-    for (int r = 0; r < R; ++r) {
+    const auto finished = [&](int r, int v) __attribute__((always_inline)) {
+      return clamp(acc[r][v] + broadcast(out.bias[r]), min, max);
+    };
+    float* c = out.c + i * (V * kLanes) * (kMerges ? R : 1);
+    if constexpr (kMerges) {
       GEMMCONV_UNROLL
       for (int v = 0; v < V; ++v) {
-        store(c + v * kLanes, clamp(acc[r][v] + broadcast(out.bias[r]), min, max));
+        Vec pixels_of[R];
+        GEMMCONV_UNROLL
+        for (int r = 0; r < R; ++r) pixels_of[r] = finished(r, v);
+        store_merged(c + v * (R * kLanes), pixels_of);
       }
-      c += out.row_stride;
+    } else {
+      GEMMCONV_UNROLL
+      for (int r = 0; r < R; ++r) {
+        GEMMCONV_UNROLL
+        for (int v = 0; v < V; ++v) store(c + v * kLanes, finished(r, v));
+        c += out.row_stride;
+      }
     }
   }
 }
@@ -244,7 +260,10 @@ void repeat(const DirectPixelsTile& tile) {
 template <int R, int V>
 constexpr void fill(DirectPixelsKernel& kernel) {
   kernel.tile[R - 1][V - 1] = tile<R, V>;
-  if constexpr (kRepeats && V == vectors_of(R)) kernel.repeat[R - 1] = repeat<R, V>;
+  if constexpr (kRepeats && V == vectors_of(R)) {
+    kernel.repeat[0][R - 1] = repeat<false, R, V>;
+    if constexpr (R >= 2 && R <= 4) kernel.repeat[1][R - 1] = repeat<true, R, V>;
+  }
   if constexpr (V > 1) {
     fill<R, V - 1>(kernel);
   } else if constexpr (R > 1) {

@@ -153,9 +153,10 @@ struct DirectPixelsKernel {
   PixelTileShapes by_vectors;  // where outputs of a row are neighbours in memory
   PixelTileShapes transposed;  // where they are not
   void (*tile[kMaxRows][kMaxPixelVectors])(const DirectPixelsTile&);
-  // By rows - 1, or null: several largest tiles without asks and masks, of which all outputs exist,
-  // clamped, with no residual.
-  void (*repeat[kMaxRows])(const DirectPixelsTile&);
+  // [outputs of all two to four filters are neighbours, not those of a row][rows - 1], or null:
+  // several largest tiles without asks and masks, of which all outputs exist, clamped, with no
+  // residual.
+  void (*repeat[2][kMaxRows])(const DirectPixelsTile&);
 };
 
 // A row of neighbouring outputs of a vector of filters that several groups share, by windows three
