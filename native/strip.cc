@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "strip.h"
 
+#include <algorithm>
 #include <iterator>
 
 #include "lines.h"
@@ -58,11 +59,12 @@ void Strip::fill(std::ptrdiff_t oh, std::ptrdiff_t rows, std::ptrdiff_t ow, floa
   const std::ptrdiff_t lines = rows_.length - (out_rows_ - rows);
   for (std::ptrdiff_t s = 0; s < rows_.slots; ++s) {
     for (std::ptrdiff_t i = 0; i < lines; ++i) {
+      float* const first = strip + (s * columns_.slots * rows_.length + i) * columns_.length;
+      const std::ptrdiff_t row = ih + s * rows_.slot_step + i * rows_.stride;
+      if (fill_pair(row, iw, first, first + rows_.length * columns_.length)) continue;
       // Slots of columns inside, which read the same lines of the image.
       for (std::ptrdiff_t t = 0; t < columns_.slots; ++t) {
-        const std::ptrdiff_t line = (s * columns_.slots + t) * rows_.length + i;
-        fill_line(ih + s * rows_.slot_step + i * rows_.stride, iw + t * columns_.slot_step,
-                  strip + line * columns_.length);
+        fill_line(row, iw + t * columns_.slot_step, first + t * rows_.length * columns_.length);
       }
     }
   }
@@ -96,6 +98,34 @@ void Strip::fill_line(std::ptrdiff_t ih, std::ptrdiff_t iw, float* line) const {
     return;
   }
   transpose_runs<true>(line + range.begin, channel_stride_, src, step, range.size(), channels_);
+}
+
+// Both lines, of even and of odd columns, where pixels have few channels and no others; false where
+// it is not so.
+bool Strip::fill_pair(std::ptrdiff_t ih, std::ptrdiff_t iw, float* line, float* other) const {
+  const Patches& p = patches_;
+  const std::ptrdiff_t count = columns_.length;
+  if (!splits_pairs() || channels_ < 2 || channels_ > kMostSplit || p.column_stride != channels_ ||
+      ih < 0 || ih >= p.height) {
+    return false;
+  }
+  const Range even = inside(iw, 2, p.width, count);
+  const Range odd = inside(iw + 1, 2, p.width, count);
+  const Range both{std::max(even.begin, odd.begin), std::min(even.end, odd.end)};
+  if (both.size() < kernel_->lanes) return false;
+  const float* const row = p.image + ih * p.row_stride;
+  kernel_->split_pairs[channels_ - 2](row + (iw + 2 * both.begin) * channels_, both.size(),
+                                      line + both.begin, other + both.begin, channel_stride_);
+  const auto copy = [&](std::ptrdiff_t i) {
+    for (std::ptrdiff_t c = 0; c < channels_; ++c) {
+      const std::ptrdiff_t x = (iw + 2 * i) * channels_ + c;
+      line[c * channel_stride_ + i] = i >= even.begin && i < even.end ? row[x] : 0.0f;
+      other[c * channel_stride_ + i] = i >= odd.begin && i < odd.end ? row[x + channels_] : 0.0f;
+    }
+  };
+  for (std::ptrdiff_t i = 0; i < both.begin; ++i) copy(i);
+  for (std::ptrdiff_t i = both.end; i < count; ++i) copy(i);
+  return true;
 }
 
 }  // namespace gemmconv

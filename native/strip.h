@@ -47,6 +47,8 @@ class Strip {
   std::ptrdiff_t floats() const { return channels_ * channel_stride_; }
   // From a row of outputs to the next; columns are neighbours.
   std::ptrdiff_t row_stride() const { return columns_.length; }
+  // Whether the pixels, of few channels and with no others, are copied by vectors in nhwc, too.
+  bool splits() const { return patches_.stride_w == 1 || splits_pairs(); }
   // Where each step (c, kh, kw) of the first output lies.
   void locate_taps(std::ptrdiff_t* taps) const;
   // Copies what so many rows of outputs from (oh, ow) on read.
@@ -54,6 +56,11 @@ class Strip {
 
  private:
   void fill_line(std::ptrdiff_t ih, std::ptrdiff_t iw, float* line) const;
+  // Where there is a slot for even columns and one for odd ones.
+  bool splits_pairs() const {
+    return patches_.stride_w == 2 && columns_.slots == 2 && columns_.slot_step == 1;
+  }
+  bool fill_pair(std::ptrdiff_t ih, std::ptrdiff_t iw, float* line, float* other) const;
 
   const StripKernel* kernel_;
   const Patches& patches_;

@@ -25,7 +25,7 @@ constexpr double kCopyPixels = 0.6;
 constexpr double kCopyChannels = 1.2;
 constexpr double kCopyChannelLines = 0.6;
 // The same, and storing an output, where the channels, and the filters, are two to four, and all
-// there are: vectors of pixels (1×1 3->1@512, 3×3 3->3@512).
+// there are: vectors of pixels (1×1 3->1@512, 3×3 3->3@512; 3×3 3->3@1080p by two).
 constexpr double kCopyFewChannels = 0.35;
 constexpr double kStoreFewFilters = 0.5;
 constexpr std::ptrdiff_t kFew = 4;
@@ -236,7 +236,7 @@ class DirectPixelsAlgorithm final : public Algorithm {
     const Strip strip(d.strip, d.patches, d.channels, d.strip_rows(), d.columns);
     const std::ptrdiff_t down = (rows + d.strip_rows() - 1) / d.strip_rows();
     const std::ptrdiff_t across = (p.out_width + d.columns - 1) / d.columns;
-    const bool splits = p.groups == 1 && p.channels <= kFew && p.stride_w == 1;
+    const bool splits = p.groups == 1 && p.channels <= kFew && strip.splits();
     const double channels = splits                             ? kCopyFewChannels
                             : p.group_channels() < kLineFloats ? kCopyChannels
                                                                : kCopyChannelLines;

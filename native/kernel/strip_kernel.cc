@@ -143,10 +143,34 @@ void split_pixels(const float* src, std::ptrdiff_t pixels, float* dst, std::ptrd
   }
 }
 
+template <int C>
+void split_pairs(const float* src, std::ptrdiff_t pairs, float* dst, float* other,
+                 std::ptrdiff_t dst_stride) {
+  for (std::ptrdiff_t i = 0; i < pairs; i += kLanes) {
+    const std::ptrdiff_t at = i + kLanes <= pairs ? i : pairs - kLanes;
+    const float* x = src + at * (2 * C);
+    Vec v[2][C];
+    GEMMCONV_UNROLL
+    for (int c = 0; c < 2 * C; ++c) {
+      __builtin_prefetch(x + kSplitAhead + c * kLanes, 0, 2);
+      v[c / C][c % C] = load(x + c * kLanes);
+    }
+    split(v[0]);
+    split(v[1]);
+    GEMMCONV_UNROLL
+    for (int c = 0; c < C; ++c) {
+      store(dst + at + c * dst_stride, every_other<0>(v[0][c], v[1][c], Lane{}));
+      store(other + at + c * dst_stride, every_other<1>(v[0][c], v[1][c], Lane{}));
+    }
+  }
+}
+
 }  // namespace
 
 extern const StripKernel strip_kernel;
-constinit const StripKernel strip_kernel = {
-    copy_line, kLanes, {split_pixels<2>, split_pixels<3>, split_pixels<4>}};
+constinit const StripKernel strip_kernel = {copy_line,
+                                            kLanes,
+                                            {split_pixels<2>, split_pixels<3>, split_pixels<4>},
+                                            {split_pairs<2>, split_pairs<3>, split_pairs<4>}};
 
 }  // namespace gemmconv::GEMMCONV_ISA
