@@ -12,6 +12,7 @@ namespace gemmconv::test {
 namespace {
 
 constexpr double kSmallNs = 10e3;
+constexpr double kMediumNs = 100e3;
 constexpr double kHugeNs = 100e6;
 constexpr double kSliceNs = 50e3;
 
@@ -156,13 +157,15 @@ void seat_tests(Suite& suite) {
     suite.check(bench.schedule.take().job == &first && bench.schedule.take().job == &first, "two");
     suite.check(!bench.schedule.take() && bench.waiting == 0, "a third");
   });
-  suite.test("small jobs go side by side, then share threads", [&] {
-    Bench bench;
-    Job& first = bench.add(kSmallNs, 4);
-    Job& second = bench.add(kSmallNs, 4);
-    suite.check(bench.schedule.take().job == &first, "first");
-    suite.check(bench.schedule.take().job == &second, "not side by side");
-    suite.check(bench.schedule.take().job == &first, "a thread has nothing to do");
+  suite.test("small jobs go side by side, then share threads; large ones share at once", [&] {
+    for (const double ns : {kSmallNs, kMediumNs, kHugeNs}) {
+      Bench bench;
+      Job& first = bench.add(ns, 4);
+      Job& second = bench.add(ns, 4);
+      suite.check(bench.schedule.take().job == &first, "first");
+      suite.check(bench.schedule.take().job == (ns == kHugeNs ? &first : &second), "second");
+      suite.check(bench.schedule.take().job == &first, "a thread has nothing to do");
+    }
   });
   suite.test("jobs whose tasks are gone, or that were removed, are passed over", [&] {
     Bench bench;
@@ -223,6 +226,22 @@ void sharing_tests(Suite& suite) {
     suite.check(reports.empty() && !reports.are_due(0, begin), "told twice");
     reports.add(jobs[0], begin + std::chrono::microseconds(200));
     suite.check(!reports.are_due(2, begin + std::chrono::microseconds(250)), "an old age kept");
+  });
+  suite.test("reports of larger jobs wait longer, but not for their sake a smaller one", [&] {
+    const Reports::Time begin{};
+    Reports reports;
+    Job small, large;
+    large.size_class = Reports::kGathered;
+    reports.add(large, begin);
+    suite.check(reports.smallest() == Reports::kGathered, "smallest");
+    suite.check(!reports.are_due(2, begin + std::chrono::microseconds(399)), "too early");
+    suite.check(reports.are_due(2, begin + std::chrono::microseconds(401)), "too late");
+    reports.add(small, begin);
+    suite.check(reports.smallest() == 0, "smallest of two");
+    suite.check(reports.are_due(3, begin + std::chrono::microseconds(101)), "the small one waits");
+    reports.take();
+    reports.add(large, begin);
+    suite.check(reports.smallest() == Reports::kGathered, "one that was told of");
   });
   suite.test("a flood of small jobs leaves a huge one its share", [&] {
     const double share = share_of_huge_job(1000);

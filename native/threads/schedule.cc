@@ -15,8 +15,12 @@ constexpr double kLargestNs[] = {50e3, 400e3, 3.2e6, 25.6e6};
 constexpr double kWeights[Schedule::kClasses] = {16, 8, 4, 2, 1};
 // A class that had nothing to do while another worked for long may catch up on no more than this.
 constexpr double kCreditNs = 1e6;
-// Jobs of this class are over before a second thread could join: better each on one thread.
-constexpr int kSideBySide = 0;
+// Jobs up to this class go each on one thread, while there are as many as threads: two on one would
+// wait for each other. Of class 0 the second thread would come too late; of class 1 it gains 2 to 8
+// % of the rate (32 pending 64->64@14, 32->32@28, 1x1 512->512@7; Zen 4, two cores). Larger ones
+// gain nothing, or lose where there are many weights (3x3 512->512@7: 11 %), which threads then
+// share.
+constexpr int kSideBySide = 1;
 
 }  // namespace
 

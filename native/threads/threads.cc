@@ -215,8 +215,8 @@ void ThreadPool::account(Worker& self, int size_class) noexcept {
 
 // What to tell before `next`: everything, unless that is over soon and then there is more to tell.
 Job* ThreadPool::due_reports(const Worker& self, Schedule::Claim next) noexcept {
-  const bool is_soon_back = next && next.job->size_class <= Reports::kGathered;
-  const int waiting = is_soon_back ? schedule_.listed(Reports::kGathered) : 0;
+  const bool is_soon_back = next && next.job->size_class <= reports_.smallest();
+  const int waiting = is_soon_back ? schedule_.listed(reports_.smallest()) : 0;
   return reports_.are_due(waiting, self.mark) ? reports_.take() : nullptr;
 }
 
