@@ -28,6 +28,10 @@ void Async::add(Call* call) {
   if (++open == 1) napi_ref_threadsafe_function(env, wake);
 }
 
+void Async::tell_idle() {
+  if (is_idle()) idle.notify_all();
+}
+
 bool Call::start(Job* after) {
   is_started = true;
   bool is_alone = false;
@@ -41,15 +45,24 @@ bool Call::start(Job* after) {
 
 void Call::finished() noexcept {
   Async& a = *async;
-  const std::lock_guard lock(a.mutex);
-  (a.first_finished == nullptr ? a.first_finished : a.last_finished->next_finished) = this;
-  a.last_finished = this;
-  if (!a.woken) {
+  {
+    const std::lock_guard lock(a.mutex);
+    (a.first_finished == nullptr ? a.first_finished : a.last_finished->next_finished) = this;
+    a.last_finished = this;
+    --a.in_pool;
+    if (a.woken) {
+      a.tell_idle();
+      return;
+    }
     a.woken = true;
-    // It fails only when the environment is closing: close_async frees the call.
-    napi_call_threadsafe_function(a.wake, nullptr, napi_tsfn_nonblocking);
+    ++a.telling;
   }
-  if (--a.in_pool == 0) a.idle.notify_all();
+  // Not under the lock: whom it wakes wants that first of all, and may have this very core.
+  // It fails only when the environment is closing: close_async frees the call.
+  napi_call_threadsafe_function(a.wake, nullptr, napi_tsfn_nonblocking);
+  const std::lock_guard lock(a.mutex);
+  --a.telling;
+  a.tell_idle();
 }
 
 namespace {
@@ -170,7 +183,7 @@ void close_async(void* data) {
   {
     std::unique_lock lock(async->mutex);
     async->in_pool -= withdrawn;
-    async->idle.wait(lock, [&] { return async->in_pool == 0; });
+    async->idle.wait(lock, [&] { return async->is_idle(); });
   }
   for (Call* call : async->calls) {
     if (call == nullptr) continue;

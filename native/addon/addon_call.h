@@ -31,6 +31,7 @@ struct Async {
   std::mutex mutex;  // for all below
   std::condition_variable idle;
   std::ptrdiff_t in_pool = 0;  // calls that a worker may still touch
+  std::ptrdiff_t telling = 0;  // workers about to wake the event loop
   Call* first_finished = nullptr;
   Call* last_finished = nullptr;
   bool woken = false;  // somebody is going to take what is in the list
@@ -39,6 +40,10 @@ struct Async {
   Call* call_of(const Napi::Value& ticket) const;
   // Throws std::bad_alloc, with nothing done.
   void add(Call* call);
+
+  // Whether no worker knows of this environment. Under the mutex, both.
+  bool is_idle() const { return in_pool == 0 && telling == 0; }
+  void tell_idle();
 };
 
 inline std::int32_t ticket_of(const Napi::Value& value) {
@@ -64,7 +69,8 @@ struct Call {
   // To the pool, where it waits for `after` unless that is null. True when it is the only one
   // there.
   bool start(Job* after);
-  // On a worker. The environment, and the call with it, may be gone once in_pool has gone down.
+  // On a worker. The call may be gone once in_pool has gone down, the environment once nobody is
+  // telling, either.
   void finished() noexcept;
 };
 
