@@ -57,6 +57,7 @@ export class Conv2d {
    * - a TypeError (ERR_INVALID_ARG_TYPE) for a value of the wrong kind or an unknown option
    * - a RangeError (ERR_INVALID_ARG_VALUE, ERR_OUT_OF_RANGE) for a value that is not allowed, or does
    *   not fit the others: a shape that is not that of its data, groups that do not divide
+   * - a RangeError (ERR_MEMORY_ALLOCATION_FAILED) when there is not enough memory for the copies
    */
   constructor(filter: Tensor, options?: Conv2dOptions) {
     const given = validateLayer(filter, options);

@@ -4,7 +4,7 @@ import { startPacking, type Work } from './calls.js';
 import { invalidValue } from './errors.js';
 import { type Geometry, type Image, slide } from './geometry.js';
 import { ALGORITHMS, encodeProblem, type Layer, makeProblem } from './problem.js';
-import { sameShape } from './tensor.js';
+import { sameShape, zeroed } from './tensor.js';
 import { type CallExtents, imageOf, outputShapeOf } from './validate.js';
 
 /** Everything a call on one input shape needs besides its tensors. */
@@ -128,7 +128,7 @@ export class PlanCache {
     const { packedBytes, packedFormat } = binding.describePlan(plan);
     let filter = this.#packed.get(packedFormat);
     if (filter === undefined) {
-      filter = { buffer: new ArrayBuffer(packedBytes), state: 'empty', ticket: -1 };
+      filter = { buffer: zeroed(packedBytes), state: 'empty', ticket: -1 };
       this.#packed.set(packedFormat, filter);
     }
     return filter;
@@ -136,7 +136,7 @@ export class PlanCache {
 
   #packNow(plan: ArrayBuffer, filter: PackedFilter): void {
     // A worker may be filling the other one.
-    if (filter.state === 'being packed') filter.buffer = new ArrayBuffer(filter.buffer.byteLength);
+    if (filter.state === 'being packed') filter.buffer = zeroed(filter.buffer.byteLength);
     binding.packFilter(plan, this.#filter, this.#bias, filter.buffer);
     filter.state = 'packed';
     filter.ticket = -1;

@@ -15,10 +15,19 @@ export interface RawValues {
 
 const setMethod: (this: Float32Array, source: Float32Array) => void = Float32Array.prototype.set;
 
+/** Zeroed memory of our own. */
+export function zeroed(bytes: number): ArrayBuffer {
+  try {
+    return new ArrayBuffer(bytes);
+  } catch {
+    throw outOfMemory();
+  }
+}
+
 /** A private copy, as long as the source is now: another thread may grow shared memory meanwhile. */
 export function copyOf(source: Float32Array): Float32Array {
   const length = lengthOf(source);
-  const copy = new Float32Array(length);
+  const copy = new Float32Array(zeroed(4 * length));
   // Empty arrays may be detached: left alone.
   if (length > 0) {
     setMethod.call(copy, new Float32Array(bufferOf(source), byteOffsetOf(source), length));

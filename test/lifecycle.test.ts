@@ -138,6 +138,15 @@ describe('memory that is not to be had is a RangeError', () => {
     expect(new Conv2d(ones(1, 1, 1, 1)).runSync(pixel).data[0]).toBe(1);
   });
 
+  test('for a packed filter beyond all bounds', async () => {
+    const nothing = { data: new Float32Array(0), shape: [1, 0, 1, 1] };
+    const filter = { data: nothing.data, shape: [2 ** 46, 0, 1, 1] };
+    const layer = new Conv2d(filter);
+    expect(caught(() => layer.runSync(nothing))).toMatchObject(outOfMemory);
+    await expect(layer.run(nothing)).rejects.toMatchObject(outOfMemory);
+    expect(layer.outputShape(nothing.shape)).toEqual([1, 2 ** 46, 1, 1]);
+  });
+
   const warmUp = `${setUp}
     import { readFileSync } from 'node:fs';
     const big = new Conv2d(ones(1, 1, 1, 1), { stride: 64 });
