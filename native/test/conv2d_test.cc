@@ -21,83 +21,106 @@ std::ptrdiff_t out_extent(std::ptrdiff_t extent, std::ptrdiff_t pads, std::ptrdi
   return room < 0 ? 0 : room / stride + 1;
 }
 
+// Padding that the output's size alone knows of.
+struct PadsBelow {
+  std::ptrdiff_t bottom, right;
+};
+
+void set_extents(Conv2dProblem& p, bool depthwise, Random& random) {
+  p.batch = 1 + random.below(2);
+  p.groups = 1 + random.below(depthwise ? (random.below(4) == 0 ? 130 : 40) : 3);
+  p.channels = p.groups * (depthwise ? 1 : random.below(6));
+  p.out_channels = p.groups * (1 + random.below(depthwise ? 3 : 40));
+  p.height = 1 + random.below(depthwise && random.below(6) == 0 ? 70 : 10);
+  p.width = 1 + random.below(random.below(4) == 0 ? 150 : 20);
+  p.kernel_h = 1 + random.below(depthwise ? 8 : 4);
+  p.kernel_w = 1 + random.below(depthwise ? 8 : 4);
+  p.stride_h = 1 + random.below(3);
+  p.stride_w = 1 + random.below(3);
+}
+
+// 3×3 and 5×5, whose runs of rows are the lower the wider the image is.
+void make_square(Conv2dProblem& p, Random& random) {
+  p.kernel_h = p.kernel_w = 3 + 2 * random.below(2);
+  p.stride_h = p.stride_w = 1 + random.below(2);
+  if (random.below(8) > 0) return;
+  p.channels = p.out_channels = p.groups = 1 + random.below(2);
+  p.height = 20 + random.below(40);
+  p.width = 300 + random.below(300);
+}
+
+void make_groups_that_share_vectors(Conv2dProblem& p, Random& random) {
+  p.groups = 1 + random.below(12);
+  p.channels = p.out_channels = p.groups << (1 + random.below(4));
+  p.kernel_w = 3;
+}
+
+PadsBelow set_dilation_and_padding(Conv2dProblem& p, bool depthwise, Random& random) {
+  p.dilation_h = 1 + random.below(2);
+  p.dilation_w = 1 + random.below(3);
+  p.pad_top = random.below(4);
+  p.pad_left = random.below(depthwise && random.below(4) == 0 ? 300 : 5);
+  return {random.below(4), random.below(5)};
+}
+
+void make_pointwise(Conv2dProblem& p, PadsBelow& pads, bool depthwise, Random& random) {
+  p.kernel_h = p.kernel_w = p.stride_h = p.stride_w = 1;
+  p.pad_top = p.pad_left = pads.bottom = pads.right = 0;
+  if (depthwise || random.below(8) > 0) return;
+  // Enough pixels for some of them to be computed apart.
+  p.batch = 1;
+  p.height = 32;
+  p.width = 128 + random.below(2);
+}
+
+// Rows of many vectors, side by side or of several weights.
+void make_long_rows(Conv2dProblem& p, PadsBelow& pads, Random& random) {
+  p.channels = p.out_channels = p.groups = 1 + random.below(12);
+  p.height = 33 + random.below(8);
+  p.width = 512 / p.channels + random.below(16);
+  p.kernel_h = p.kernel_w = 3;
+  p.stride_h = p.stride_w = p.dilation_h = p.dilation_w = 1;
+  p.pad_left = pads.right = 1;
+}
+
+// Planes whose pixels lie in the same sets of a cache.
+void make_colliding_planes(Conv2dProblem& p, PadsBelow& pads, Random& random) {
+  p.height = 16;
+  p.width = 32;
+  p.kernel_h = p.kernel_w = 5 + 2 * random.below(2);
+  p.stride_h = p.stride_w = p.dilation_h = p.dilation_w = 1;
+  p.pad_top = p.pad_left = pads.bottom = pads.right = p.kernel_h / 2;
+}
+
+// Filters as wide as the image, or as large, which are restated.
+void make_as_wide(Conv2dProblem& p, PadsBelow& pads, Random& random) {
+  p.width = p.kernel_w;
+  p.pad_left = pads.right = 0;
+  p.dilation_h = p.dilation_w = 1;
+  if (random.below(2) > 0) return;
+  p.batch = 1 + random.below(9);
+  p.height = p.kernel_h;
+  p.pad_top = pads.bottom = 0;
+}
+
+// Any problem; and often one of those that kernels have ways of their own for.
 Conv2dProblem random_problem(Random& random) {
   Conv2dProblem p{};
   do {
     const bool depthwise = random.below(3) == 0;
-    p.batch = 1 + random.below(2);
-    p.groups = 1 + random.below(depthwise ? (random.below(4) == 0 ? 130 : 40) : 3);
-    p.channels = p.groups * (depthwise ? 1 : random.below(6));
-    p.out_channels = p.groups * (1 + random.below(depthwise ? 3 : 40));
-    p.height = 1 + random.below(depthwise && random.below(6) == 0 ? 70 : 10);
-    p.width = 1 + random.below(random.below(4) == 0 ? 150 : 20);
-    p.kernel_h = 1 + random.below(depthwise ? 8 : 4);
-    p.kernel_w = 1 + random.below(depthwise ? 8 : 4);
-    p.stride_h = 1 + random.below(3);
-    p.stride_w = 1 + random.below(3);
-    // Whose runs of rows are the lower the wider the image is.
+    set_extents(p, depthwise, random);
     const bool square = depthwise && random.below(2) == 0;
-    if (square) {
-      p.kernel_h = p.kernel_w = 3 + 2 * random.below(2);
-      p.stride_h = p.stride_w = 1 + random.below(2);
-    }
-    if (square && random.below(8) == 0) {
-      p.channels = p.out_channels = p.groups = 1 + random.below(2);
-      p.height = 20 + random.below(40);
-      p.width = 300 + random.below(300);
-    }
-    // Groups that share vectors.
-    if (!depthwise && random.below(4) == 0) {
-      p.groups = 1 + random.below(12);
-      p.channels = p.out_channels = p.groups << (1 + random.below(4));
-      p.kernel_w = 3;
-    }
-    p.dilation_h = 1 + random.below(2);
-    p.dilation_w = 1 + random.below(3);
-    p.pad_top = random.below(4);
-    p.pad_left = random.below(depthwise && random.below(4) == 0 ? 300 : 5);
-    std::ptrdiff_t pad_bottom = random.below(4), pad_right = random.below(5);
-    if (random.below(4) == 0) {
-      p.kernel_h = p.kernel_w = p.stride_h = p.stride_w = 1;
-      p.pad_top = p.pad_left = pad_bottom = pad_right = 0;
-      // Enough pixels for some of them to be computed apart.
-      if (!depthwise && random.below(8) == 0) {
-        p.batch = 1;
-        p.height = 32;
-        p.width = 128 + random.below(2);
-      }
-    }
-    // Rows of many vectors, side by side or of several weights.
-    if (square && random.below(12) == 0) {
-      p.channels = p.out_channels = p.groups = 1 + random.below(12);
-      p.height = 33 + random.below(8);
-      p.width = 512 / p.channels + random.below(16);
-      p.kernel_h = p.kernel_w = 3;
-      p.stride_h = p.stride_w = p.dilation_h = p.dilation_w = 1;
-      p.pad_left = pad_right = 1;
-    }
-    // Planes whose pixels lie in the same sets of a cache.
-    if (depthwise && !square && random.below(8) == 0) {
-      p.height = 16;
-      p.width = 32;
-      p.kernel_h = p.kernel_w = 5 + 2 * random.below(2);
-      p.stride_h = p.stride_w = p.dilation_h = p.dilation_w = 1;
-      p.pad_top = p.pad_left = pad_bottom = pad_right = p.kernel_h / 2;
-    }
-    // Filters as wide as the image, or as large, which are restated.
-    if (random.below(6) == 0) {
-      p.width = p.kernel_w;
-      p.pad_left = pad_right = 0;
-      p.dilation_h = p.dilation_w = 1;
-      if (random.below(2) == 0) {
-        p.batch = 1 + random.below(9);
-        p.height = p.kernel_h;
-        p.pad_top = pad_bottom = 0;
-      }
-    }
+    if (square) make_square(p, random);
+    if (!depthwise && random.below(4) == 0) make_groups_that_share_vectors(p, random);
+    PadsBelow pads = set_dilation_and_padding(p, depthwise, random);
+    if (random.below(4) == 0) make_pointwise(p, pads, depthwise, random);
+    if (square && random.below(12) == 0) make_long_rows(p, pads, random);
+    if (depthwise && !square && random.below(8) == 0) make_colliding_planes(p, pads, random);
+    if (random.below(6) == 0) make_as_wide(p, pads, random);
     p.out_height =
-        out_extent(p.height, p.pad_top + pad_bottom, p.kernel_h, p.stride_h, p.dilation_h);
-    p.out_width = out_extent(p.width, p.pad_left + pad_right, p.kernel_w, p.stride_w, p.dilation_w);
+        out_extent(p.height, p.pad_top + pads.bottom, p.kernel_h, p.stride_h, p.dilation_h);
+    p.out_width =
+        out_extent(p.width, p.pad_left + pads.right, p.kernel_w, p.stride_w, p.dilation_w);
   } while (p.out_height < 1 || p.out_width < 1);
   p.layout = random.below(2) == 0 ? Layout::nchw : Layout::nhwc;
   p.filter_layout = random.below(2) == 0 ? FilterLayout::oihw : FilterLayout::hwio;
