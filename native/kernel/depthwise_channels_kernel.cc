@@ -24,7 +24,6 @@ constexpr int kWidest = GEMMCONV_REGISTERS >= 16 ? 7 : 5;
 constexpr int rows_of(int width) { return width < 7 ? kRows : 1; }
 // Even parts of more than kPixels are not smaller than half of that; but rows of four are common.
 constexpr int kLeastPixels = kPixels < 8 ? (kPixels + 1) / 2 : 4;
-constexpr int kLine = 64 / sizeof(float);
 
 // Makes the compiler forget how a pointer came about. Left alone, GCC precomputes the offset of
 // each column and keeps most of them on the stack.
@@ -221,7 +220,7 @@ template <int P>
 template <int kCount>
 [[gnu::always_inline]] inline void ask(const float* x) {
   GEMMCONV_UNROLL
-  for (int i = 0; i < kCount; ++i) __builtin_prefetch(x + i * kLine, 0, 2);
+  for (int i = 0; i < kCount; ++i) __builtin_prefetch(x + i * kLineFloats, 0, 2);
 }
 
 template <int P>
@@ -233,8 +232,8 @@ template <int P>
 template <int P, int KW, int Step>
 void row_tile(const DepthwiseChannelsTile& t) {
   constexpr int kColumns = (P - 1) * Step + KW;
-  constexpr int kLinesAsked = (P * Step * kLanes + kLine - 1) / kLine;
-  constexpr int kLinesStored = (P * kLanes + kLine - 1) / kLine;
+  constexpr int kLinesAsked = (P * Step * kLanes + kLineFloats - 1) / kLineFloats;
+  constexpr int kLinesStored = (P * kLanes + kLineFloats - 1) / kLineFloats;
   if (t.column_begin >= KW || t.column_end <= kColumns - KW) {
     any_tile<P>(t);
     return;
@@ -277,12 +276,13 @@ void row_tile(const DepthwiseChannelsTile& t) {
     if (asked_again(asks)) {
       GEMMCONV_UNROLL
       for (int r = 0; r < Step; ++r) ask<kLinesAsked>(image_below + r * walk.row_stride);
-      image_below += kLinesAsked * kLine;
+      image_below += kLinesAsked * kLineFloats;
     }
     if (asked_again(asks_to_store)) {
       GEMMCONV_UNROLL
-      for (int i = 0; i < kLinesStored; ++i) __builtin_prefetch(output_below + i * kLine, 1, 2);
-      output_below += kLinesStored * kLine;
+      for (int i = 0; i < kLinesStored; ++i)
+        __builtin_prefetch(output_below + i * kLineFloats, 1, 2);
+      output_below += kLinesStored * kLineFloats;
     }
     const Vec bias = load(walk.bias + channel);
     float* c = walk.c + channel;

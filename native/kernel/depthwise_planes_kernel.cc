@@ -145,7 +145,7 @@ struct Descent {
   template <int kFloats, int kWritten>
   [[gnu::always_inline]] static void ask(const float* there) {
     GEMMCONV_UNROLL
-    for (int i = 0; i < kFloats; i += 16) __builtin_prefetch(there + i, kWritten, 2);
+    for (int i = 0; i < kFloats; i += kLineFloats) __builtin_prefetch(there + i, kWritten, 2);
   }
 
   // Steps of which all rows of the image exist.

@@ -80,7 +80,7 @@ template <int R, int V, typename Inside>
                                        Inside is_inside) {
   const float* const next = kAsks ? ask : w + kTapsAhead * V * kLanes;
   __builtin_prefetch(next);
-  if (V * kLanes > 16) __builtin_prefetch(next + 16);
+  if (V * kLanes > kLineFloats) __builtin_prefetch(next + kLineFloats);
   multiply_add(acc, x, w, pixel_stride, is_inside);
 }
 

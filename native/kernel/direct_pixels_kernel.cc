@@ -12,8 +12,6 @@ namespace {
 // Nine rows of three vectors, or six of two: the most a tap's loads are shared while the sums fit.
 constexpr int kMr = GEMMCONV_REGISTERS >= 32 ? 9 : 6;
 
-constexpr int kLineFloats = 16;
-
 // Fewer rows have more vectors: R·V sums, V vectors of pixels and a weight fit the registers.
 constexpr int vectors_of(int rows) {
   const int vectors = (GEMMCONV_REGISTERS - 1) / (rows + 1);

@@ -13,6 +13,7 @@ namespace gemmconv::GEMMCONV_ISA {
 namespace {
 
 constexpr int kLanes = GEMMCONV_LANES;
+constexpr int kLineFloats = 16;  // as lines.h has it, which kernels do not see
 
 typedef float Vec __attribute__((vector_size(kLanes * sizeof(float))));
 typedef int IntVec __attribute__((vector_size(kLanes * sizeof(int))));
@@ -29,7 +30,7 @@ typedef Vec UnalignedVec __attribute__((aligned(alignof(float)), may_alias));
 // Whether a whole line, which is so many vectors, can go to memory without being read from there
 // first.
 constexpr bool kStreams = kLanes >= 8;
-constexpr int kVectorsOfLine = 16 / kLanes;
+constexpr int kVectorsOfLine = kLineFloats / kLanes;
 
 #if GEMMCONV_LANES >= 8
 // To where a line starts. In the compiler's own terms this has another name for each compiler.
