@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <array>
 
+#include "system/cpu.h"
+
 namespace gemmconv {
 namespace {
 
@@ -86,6 +88,17 @@ double store_cycles(const Conv2dProblem& p, Lanes lanes) {
   const double transposed = collide ? kStoreColliding : kStoreTransposed;
   return static_cast<double>(p.pixels() * p.group_filters()) *
          (by_vectors ? kStoreVector : transposed);
+}
+
+double tensor_bytes(const Conv2dProblem& p) {
+  const double image = static_cast<double>(p.channels) * static_cast<double>(p.height * p.width);
+  const double output = static_cast<double>(p.out_channels) * static_cast<double>(p.pixels());
+  return static_cast<double>(p.batch) * (image + output) * sizeof(float);
+}
+
+bool leaves_caches(const Conv2dProblem& p) {
+  const CacheSizes& cache = cache_sizes();
+  return tensor_bytes(p) > static_cast<double>(std::max(cache.l2, cache.l3 / 2));
 }
 
 double inside_taps(const Conv2dProblem& p) {

@@ -23,6 +23,12 @@ double step_cost(const Panels& rows, const Panels& lanes);
 // Cycles to store one group's output: by whole vectors, or transposed.
 double store_cycles(const Conv2dProblem& problem, Lanes lanes);
 
+// Bytes of all images and their outputs.
+double tensor_bytes(const Conv2dProblem& problem);
+
+// Whether these are more than half of the last cache, and than L2: images then come from memory.
+bool leaves_caches(const Conv2dProblem& problem);
+
 // Taps of one channel that lie inside the image, of an average output.
 double inside_taps(const Conv2dProblem& problem);
 

@@ -21,6 +21,9 @@ struct Destination {
   const float* bias;  // one value a filter, zeros up to a whole vector
   Epilogue epilogue;
 
+  // Whether bias and clamp are all that becomes of a sum.
+  bool only_clamps() const { return add == nullptr && epilogue.activation <= Activation::clamp; }
+
   // Has a tile of this destination start at (filter, pixel) instead.
   void move(Output& tile, std::ptrdiff_t filter, std::ptrdiff_t pixel) const {
     const std::ptrdiff_t offset = filter * filter_stride + pixel * pixel_stride;

@@ -142,6 +142,19 @@ void pack_filter(const FilterView& filter, const Panels& panels, std::ptrdiff_t 
   }
 }
 
+std::ptrdiff_t* locate_taps(const Patches& p, std::ptrdiff_t channels, std::ptrdiff_t row_stride,
+                            std::ptrdiff_t* taps) {
+  for (std::ptrdiff_t c = 0; c < channels; ++c) {
+    for (std::ptrdiff_t kh = 0; kh < p.kernel_h; ++kh) {
+      for (std::ptrdiff_t kw = 0; kw < p.kernel_w; ++kw) {
+        *taps++ = c * p.channel_stride + kh * p.dilation_h * row_stride +
+                  kw * p.dilation_w * p.column_stride;
+      }
+    }
+  }
+  return taps;
+}
+
 const float* patch_in_place(const Patches& p, std::ptrdiff_t pixel) {
   const std::ptrdiff_t ih = pixel / p.out_width * p.stride_h - p.pad_top;
   const std::ptrdiff_t iw = pixel % p.out_width * p.stride_w - p.pad_left;

@@ -91,6 +91,11 @@ struct Patches {
   }
 };
 
+// How far from the first tap each step of a patch of so many channels lies, in the image or in a
+// copy whose rows are `row_stride` apart. Returns the end of what was written.
+std::ptrdiff_t* locate_taps(const Patches& patches, std::ptrdiff_t channels,
+                            std::ptrdiff_t row_stride, std::ptrdiff_t* taps);
+
 // The patch of a pixel, where it lies in the image as a panel of that pixel alone would; else null.
 const float* patch_in_place(const Patches& patches, std::ptrdiff_t pixel);
 

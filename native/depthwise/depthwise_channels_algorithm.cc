@@ -7,7 +7,6 @@
 #include "depthwise/depthwise_repeated.h"
 #include "filter.h"
 #include "lines.h"
-#include "system/cpu.h"
 #include "views.h"
 
 namespace gemmconv {
@@ -51,15 +50,6 @@ bool is_copied(const Conv2dPlan& plan) {
 // Threads take rows, unless there are hardly any: two on the same pixels pull lines out of each
 // other's caches (Zen 4, 2 threads, 384@14: 0.0149 → 0.0089 ms).
 constexpr std::ptrdiff_t kRowsToCut = 4;
-
-// Whether input and output are more than the last cache keeps (Zen 4, 144@56: with half of L3 in
-// use asking ahead neither helps nor harms).
-bool is_streamed(const Conv2dProblem& p) {
-  const double floats = static_cast<double>(p.batch * p.channels) *
-                        static_cast<double>(p.height * p.width + p.pixels());
-  const CacheSizes& cache = cache_sizes();
-  return floats * sizeof(float) > static_cast<double>(std::max(cache.l2, cache.l3 / 2));
-}
 
 class DepthwiseChannelsAlgorithm final : public Algorithm {
  public:
@@ -148,7 +138,8 @@ class DepthwiseChannelsAlgorithm final : public Algorithm {
             nullptr,
             patches_of(p, nullptr, 0, 0),
             {},
-            !is_copied(plan) && is_streamed(p)};
+            // Zen 4, 144@56: where caches might hold it, asking ahead neither helps nor harms.
+            !is_copied(plan) && leaves_caches(p)};
   }
 };
 

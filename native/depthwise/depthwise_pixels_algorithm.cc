@@ -62,11 +62,8 @@ bool is_planar(const Conv2dProblem& p) {
 constexpr double kCachesStreamed = 1.25;
 
 bool is_streamed(const Conv2dProblem& p) {
-  const double floats =
-      static_cast<double>(p.batch) * (static_cast<double>(p.channels * p.height * p.width) +
-                                      static_cast<double>(p.out_channels * p.pixels()));
   const auto last = static_cast<double>(cache_sizes().l3);
-  return last > 0 && floats * sizeof(float) > kCachesStreamed * last;
+  return last > 0 && tensor_bytes(p) > kCachesStreamed * last;
 }
 
 class DepthwisePixelsAlgorithm final : public Algorithm {

@@ -105,7 +105,7 @@ class Planes {
         copy_(scratch + shape_.inside_floats()),
         sums_(copy_ + shape_.copy_floats()) {
     const Epilogue& e = d.destination.epilogue;
-    is_clamp_ = e.activation <= Activation::clamp && d.destination.add == nullptr;
+    is_clamp_ = d.destination.only_clamps();
     for (std::ptrdiff_t i = 0; i < shape_.row_floats; ++i) {
       inside_[i] = i >= p_.pad_left && i < p_.pad_left + p_.width ? -1 : 0;
     }

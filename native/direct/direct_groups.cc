@@ -163,8 +163,7 @@ class Columns {
     Output output = d_.destination.tile(Lanes::channels, 0, 0);
     output.row_stride *= across_.apart;
     tile.output = &output;
-    const bool in_registers =
-        output.add == nullptr && output.epilogue.activation <= Activation::clamp;
+    const bool in_registers = d_.destination.only_clamps();
     tile.sums = in_registers ? nullptr : sums;
     copy_first(at, ring);
     for (std::ptrdiff_t r = 0; r < at.count; ++r) {

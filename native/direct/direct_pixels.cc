@@ -42,17 +42,6 @@ Scratch scratch_of(const DirectPixels& d, float* floats) {
           masks + masks_floats(d)};
 }
 
-void locate_taps_in_place(const DirectPixels& d, std::ptrdiff_t* taps) {
-  const Patches& p = d.patches;
-  for (std::ptrdiff_t c = 0; c < d.channels; ++c) {
-    for (std::ptrdiff_t kh = 0; kh < p.kernel_h; ++kh) {
-      for (std::ptrdiff_t kw = 0; kw < p.kernel_w; ++kw) {
-        *taps++ = c * p.channel_stride + kh * p.dilation_h * p.row_stride + kw * p.dilation_w;
-      }
-    }
-  }
-}
-
 // Outputs from (oh, ow) on, rows × columns of them.
 struct Block {
   std::ptrdiff_t oh, rows, ow, columns;
@@ -139,7 +128,7 @@ void windows(const DirectPixels& d, Range filter_panels, Range rows, const Scrat
     rows_from_strips(d, blocks, rows);
     return;
   }
-  locate_taps_in_place(d, scratch.in_place);
+  locate_taps(d.patches, d.channels, d.patches.row_stride, scratch.in_place);
   if (comes_from_afar(d)) locate_asks(d, scratch.asks);
   d.masks().locate(d.channels, scratch.mask_steps);
   d.masks().fill(scratch.masks);
@@ -170,7 +159,7 @@ std::ptrdiff_t pixels_to_line(const DirectPixels& d) {
 // A 1×1 filter: one long row, of which the last vector may reach beyond the image.
 void row_of_pixels(const DirectPixels& d, Range filter_panels, Range vectors,
                    const Scratch& scratch) {
-  locate_taps_in_place(d, scratch.in_place);
+  locate_taps(d.patches, d.channels, d.patches.row_stride, scratch.in_place);
   const Blocks blocks(d, filter_panels, scratch);
   const std::ptrdiff_t lanes = d.kernel->lanes;
   const std::ptrdiff_t apart = pixels_to_line(d);

@@ -41,18 +41,9 @@ class Rows {
         copy_(sums_ + sums_floats(d)),
         copied_row_(d.copied_row()),
         inner_(inner_tiles(d)),
-        is_simple_(d.destination.add == nullptr &&
-                   d.destination.epilogue.activation <= Activation::clamp) {
-    std::ptrdiff_t* tap = taps_;
-    for (const std::ptrdiff_t row_stride : {p_.row_stride, copied_row_}) {
-      for (std::ptrdiff_t c = 0; c < d.channels; ++c) {
-        for (std::ptrdiff_t kh = 0; kh < p_.kernel_h; ++kh) {
-          for (std::ptrdiff_t kw = 0; kw < p_.kernel_w; ++kw) {
-            *tap++ = c + kh * p_.dilation_h * row_stride + kw * p_.dilation_w * d.channels;
-          }
-        }
-      }
-    }
+        is_simple_(d.destination.only_clamps()) {
+    std::ptrdiff_t* const of_copy = locate_taps(p_, d.channels, p_.row_stride, taps_);
+    locate_taps(p_, d.channels, copied_row_, of_copy);
     run_.pixel_stride = p_.stride_w * d.channels;
     run_.k = d.k();
   }

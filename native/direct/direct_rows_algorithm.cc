@@ -20,9 +20,9 @@ constexpr double kCopied = 0.25;
 constexpr double kCutRow = 200.0;
 // Of a pixel whose last vector of channels is not whole, and goes through memory.
 constexpr double kPartVector = 30.0;
-// And of a line of the image where input and output are more than half of the last cache, or than
-// L2: it is not asked for ahead here, but is by direct-channels (Zen 4, 8 images, 1×1 256->64@56:
-// 12.8 ms here, 10.3 there; 64->256@56 10.7, 10.4).
+// And of a line of the image where it comes from memory: it is not asked for ahead here, but is by
+// direct-channels (Zen 4, 8 images, 1×1 256->64@56: 12.8 ms here, 10.3 there;
+// 64->256@56 10.7, 10.4).
 constexpr double kFarLine = 12.0;
 // Longer sums than this are left to direct-channels: their weights do not stay in L1, and it asks
 // for them ahead.
@@ -68,14 +68,10 @@ DirectRows shape_of(const Conv2dProblem& p, const Isa& isa, int way) {
 
 DirectRows shape_of(const Conv2dPlan& plan) { return shape_of(plan.problem, *plan.isa, plan.way); }
 
-// Lines of one image, if they come from beyond the last cache.
+// Lines of one image, if they come from memory.
 double far_lines(const Conv2dProblem& p) {
-  const CacheSizes cache = cache_sizes();
   const double image = static_cast<double>(p.channels) * static_cast<double>(p.height * p.width);
-  const double output = static_cast<double>(p.out_channels) * static_cast<double>(p.pixels());
-  const double bytes = static_cast<double>(p.batch) * (image + output) * sizeof(float);
-  const bool is_far = bytes > static_cast<double>(std::max(cache.l2, cache.l3 / 2));
-  return is_far ? image / static_cast<double>(kLineFloats) : 0;
+  return leaves_caches(p) ? image / static_cast<double>(kLineFloats) : 0;
 }
 
 // One step of k over a row of tiles.

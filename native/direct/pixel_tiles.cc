@@ -88,8 +88,8 @@ bool PixelTiles::can_repeat(const Work& work) const {
   const std::ptrdiff_t rows = panels_[work.panels.begin].width;
   const bool by_vectors = out.lane_stride == 1;
   const bool merges = out.lane_stride == rows && out.row_stride == 1;
-  return (by_vectors || merges) && out.add == nullptr &&
-         out.epilogue.activation <= Activation::clamp && d_.shapes->vectors[rows - 1] == most_ &&
+  return (by_vectors || merges) && d_.destination.only_clamps() &&
+         d_.shapes->vectors[rows - 1] == most_ &&
          d_.kernel->repeat[!by_vectors][rows - 1] != nullptr;
 }
 
