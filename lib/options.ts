@@ -10,8 +10,8 @@ export type Fields = Readonly<Record<string, unknown>>;
 export const NONE: Fields = Object.freeze({});
 
 /** Accepts an object of options, or undefined for none, whose every own key is in `names`. */
-export function asOptions(value: unknown, names: readonly string[]): Fields {
-  return value === undefined ? NONE : asRecord(value, names, 'options');
+export function asOptions(value: unknown, names: readonly string[], argument = 'options'): Fields {
+  return value === undefined ? NONE : asRecord(value, names, argument);
 }
 
 function asRecord(value: unknown, names: readonly string[], argument: string): Fields {
@@ -159,8 +159,8 @@ const FORMED_ACTIVATIONS = ['clamp', 'leakyRelu'] as const;
 
 export function readActivation(value: unknown, argument: string): ActivationFields {
   if (typeof value === 'string') {
-    if (value === 'clamp') throw invalidValue(argument, '{ type, min, max } for a clamp', value);
-    if (value === 'leakyRelu') throw invalidValue(argument, '{ type, alpha } for it', value);
+    if (value === 'clamp') throw invalidValue(argument, `{ type: 'clamp', min, max }`, value);
+    if (value === 'leakyRelu') throw invalidValue(argument, `{ type: 'leakyRelu', alpha }`, value);
     readChoice(value, NAMED_ACTIVATIONS, argument);
     const [min, max] = BOUNDS[value] ?? [0, 0];
     return activationFields(value, min, max);

@@ -51,10 +51,11 @@ export function setLimits(limits: Limits): void {
   const { maxPending = present.maxPending, maxPendingBytes = present.maxPendingBytes } = asOptions(
     limits,
     LIMIT_NAMES,
+    'limits',
   );
   binding.setLimits(
-    readLimit(maxPending, 'options.maxPending'),
-    readLimit(maxPendingBytes, 'options.maxPendingBytes'),
+    readLimit(maxPending, 'limits.maxPending'),
+    readLimit(maxPendingBytes, 'limits.maxPendingBytes'),
   );
 }
 

@@ -71,8 +71,13 @@ export function isRecord(value: unknown): value is Readonly<Record<string, unkno
 }
 
 /** Reads a tensor's fields; may run the caller's code. */
-export function readTensor(value: unknown, rank: number, argument: string): RawTensor {
-  if (!isRecord(value)) throw invalidType(argument, 'a tensor { data, shape }', value);
+export function readTensor(
+  value: unknown,
+  rank: number,
+  argument: string,
+  expected = 'a tensor { data, shape }',
+): RawTensor {
+  if (!isRecord(value)) throw invalidType(argument, expected, value);
   const { data, shape } = value;
   return {
     data: asFloat32(data, `${argument}.data`),
@@ -83,7 +88,7 @@ export function readTensor(value: unknown, rank: number, argument: string): RawT
 /** Reads a bare Float32Array or a tensor; may run the caller's code. */
 export function readValues(value: unknown, rank: number, argument: string): RawValues {
   return typedArrayName(value) === undefined
-    ? readTensor(value, rank, argument)
+    ? readTensor(value, rank, argument, 'a Float32Array or a tensor { data, shape }')
     : { data: asFloat32(value, argument), shape: null };
 }
 

@@ -185,11 +185,11 @@ const ROWS: readonly Row[] = [
     (value) => oneOf(undefined, true, false)(value) || (Array.isArray(value) && value.length === 0),
   ),
   row('threads', 'threads', SETTINGS, integer(1, 1024)),
-  row('limits', 'options', LIMITS, orLeftOut(noOptions)),
+  row('limits', 'limits', LIMITS, orLeftOut(noOptions)),
   ...['maxPending', 'maxPendingBytes'].map((name) =>
     row(
       `limits.${name}`,
-      `options.${name}`,
+      `limits.${name}`,
       LIMITS,
       (value) => [undefined, Infinity].includes(value as number) || integer(1)(value),
     ),

@@ -104,6 +104,20 @@ test.each([...pairCases, ...paddingCases, ...activationCases, ...otherCases])(
   },
 );
 
+// The sentence as a whole, where its words depend on the value.
+test.each<[string, unknown, string]>([
+  ['bias', [1], 'a Float32Array or a tensor { data, shape } for options.bias, received [1]'],
+  ['activation', 'clamp', "{ type: 'clamp', min, max } for options.activation, received 'clamp'"],
+  [
+    'activation',
+    'leakyRelu',
+    "{ type: 'leakyRelu', alpha } for options.activation, received 'leakyRelu'",
+  ],
+])('%s: what is expected instead of %o', (name, value, sentence) => {
+  const error = caught(() => new Conv2d(filter, wrong({ [name]: value })));
+  expect((error as Error).message).toBe(`Expected ${sentence}`);
+});
+
 describe('the options themselves', () => {
   const values = [...notObjects, [], new Float32Array(3), revokedProxy({})];
 

@@ -169,15 +169,15 @@ describe('setLimits', () => {
 
   test.each(['maxPending', 'maxPendingBytes'])('%s is a positive integer', (name) => {
     for (const value of notNumbers) {
-      expectThrow(() => setLimits(wrong({ [name]: value })), 'TYPE', `options.${name}`);
+      expectThrow(() => setLimits(wrong({ [name]: value })), 'TYPE', `limits.${name}`);
     }
     for (const value of [0, ...notIntegers.filter((one) => one !== Infinity)]) {
-      expectThrow(() => setLimits(wrong({ [name]: value })), 'RANGE', `options.${name}`);
+      expectThrow(() => setLimits(wrong({ [name]: value })), 'RANGE', `limits.${name}`);
     }
     expectThrow(
       () => setLimits(wrong({ [`${name}s`]: 1 })),
       'TYPE',
-      'the property names of options',
+      'the property names of limits',
     );
   });
 });
