@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: MIT
 // native_tests [suite…]: those named, or all.
+// native_tests --on=ISA suite…: of those the tests "on ISA", with fewer random cases: such that an
+// emulated CPU gets done.
 #include <algorithm>
+#include <string>
 #include <string_view>
+#include <vector>
 
 #include "check.h"
 
@@ -25,10 +29,17 @@ constexpr NamedSuite kSuites[] = {
 }  // namespace
 }  // namespace gemmconv::test
 
-int main(int count, char** names) {
-  gemmconv::test::Suite suite;
-  for (const auto& [name, run] : gemmconv::test::kSuites) {
-    if (count == 1 || std::find(names + 1, names + count, name) != names + count) run(suite);
+int main(int count, char** arguments) {
+  std::vector<std::string_view> names(arguments + 1, arguments + count);
+  std::string part;
+  const bool is_short = !names.empty() && names[0].substr(0, 5) == "--on=";
+  if (is_short) {
+    part = "on " + std::string(names[0].substr(5));
+    names.erase(names.begin());
   }
-  return suite.failed() == 0 ? 0 : 1;
+  gemmconv::test::Suite suite(part, is_short);
+  for (const auto& [name, run] : gemmconv::test::kSuites) {
+    if (names.empty() || std::find(names.begin(), names.end(), name) != names.end()) run(suite);
+  }
+  return suite.passed() ? 0 : 1;
 }

@@ -92,7 +92,7 @@ void streaming_tests(Suite& suite) {
     if (!isa.runs_here()) continue;
     suite.test(std::string("streamed outputs are the same ones on ") + isa.name, [&] {
       Random random(5);
-      for (int repeat = 0; repeat < 300; ++repeat) {
+      for (int repeat = 0; repeat < suite.repeats(300); ++repeat) {
         Case c = random_case(random, isa.kernels);
         DepthwisePixels& d = c.depthwise;
         const Patches& p = d.patches;

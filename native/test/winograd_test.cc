@@ -143,7 +143,9 @@ void check_case(Suite& suite, const Isa& isa, const WinogradTransforms& transfor
 void winograd_tests(Suite& suite) {
   test_transforms(suite, "any geometry", [&](const Isa& isa, const WinogradTransforms& transforms) {
     Random random(11);
-    for (int repeat = 0; repeat < 100; ++repeat) check_case(suite, isa, transforms, random);
+    for (int repeat = 0; repeat < suite.repeats(100); ++repeat) {
+      check_case(suite, isa, transforms, random);
+    }
   });
 }
 
