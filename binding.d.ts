@@ -182,7 +182,7 @@ export interface PlanDescription {
   variant: string;
   isa: string;
   threads: number;
-  /** Register tile of the microkernel. */
+  /** The largest register tile of the plan's microkernel. */
   tile: { mr: number; nr: number };
   /** Cache blocks, and which side of the GEMM the vector lanes hold. */
   blocks: { mc: number; kc: number; nc: number; lanes: 'pixels' | 'channels' };

@@ -186,11 +186,11 @@ export interface Conv2dPlan {
   readonly isa: string;
   /** Threads that the work is cut for. */
   readonly threads: number;
-  /** Register tile of the microkernel: `mr` rows by `nr` columns. */
+  /** The largest register tile of the microkernel: outputs whose sums it keeps at a time. */
   readonly tile: {
-    /** Rows. */
+    /** Rows: of what does not lie on the vector lanes. */
     readonly mr: number;
-    /** Columns, a multiple of the vector's lanes. */
+    /** Outputs on the lanes, a multiple of their number. */
     readonly nr: number;
   };
   /** Cache blocks, and what lies on the vector lanes. */

@@ -51,7 +51,7 @@ class Algorithm {
   // Whether every output is one chain of FMAs over (c, kh, kw) ascending.
   virtual bool is_exact() const { return true; }
   virtual bool can_compute(const Conv2dProblem& problem, const Isa& isa) const = 0;
-  // Completes a plan of which problem and isa are set: lanes, blocks, units, units_a_block,
+  // Completes a plan of which problem and isa are set: lanes, tile, blocks, units, units_a_block,
   // filter_panels. The plan has set image_tasks, group_tasks and filters_first to what is usual.
   virtual void block(Conv2dPlan& plan) const = 0;
   // Estimated time of one image and group, in the unit of cost.h.

@@ -48,7 +48,8 @@ struct Conv2dPlan {
   const Isa* isa;
   const Algorithm* algorithm;
   Lanes lanes;
-  int way;  // of the algorithm's own, where it has several
+  int way;         // of the algorithm's own, where it has several
+  TileShape tile;  // the largest of its microkernel
   BlockSizes blocks;
   // What a group's output is cut by, besides filter panels: rows, pixels or vectors of them, as the
   // algorithm likes; and how many of these its cache blocks hold.

@@ -65,8 +65,8 @@ Napi::Value describe_plan(const Napi::CallbackInfo& info) {
   const Conv2dPlan& plan = plan_of(info[0]);
   const auto number = [](auto value) { return static_cast<double>(value); };
   Napi::Object tile = Napi::Object::New(env);
-  tile["mr"] = number(plan.isa->kernels.gemm->mr);
-  tile["nr"] = number(plan.isa->kernels.gemm->lanes * plan.isa->kernels.gemm->vectors);
+  tile["mr"] = number(plan.tile.mr);
+  tile["nr"] = number(plan.tile.vectors * plan.isa->kernels.gemm->lanes);
   Napi::Object blocks = Napi::Object::New(env);
   blocks["mc"] = number(plan.blocks.mc);
   blocks["kc"] = number(plan.blocks.kc);

@@ -28,7 +28,9 @@ class Strips {
         tiles_(shared_tiles()),
         rows_(rows_of_tile()) {}
 
-  bool share() const { return tiles_ != nullptr; }
+  DepthwiseChannelsForm form() const {
+    return {tiles_ != nullptr, {static_cast<int>(rows_) * d_.kernel->pixels, 1}};
+  }
 
   void compute(Range channels, Range rows) const {
     const Patches& p = d_.patches;
@@ -142,7 +144,9 @@ class Strips {
 
 }  // namespace
 
-bool depthwise_channels_share(const DepthwiseChannels& d) { return Strips(d).share(); }
+DepthwiseChannelsForm depthwise_channels_form(const DepthwiseChannels& d) {
+  return Strips(d).form();
+}
 
 void depthwise_channels(const DepthwiseChannels& d, Range channels, Range rows) noexcept {
   Strips(d).compute(channels, rows);

@@ -20,8 +20,12 @@ struct DepthwiseChannels {
   bool is_streamed;         // through the caches, from memory to memory
 };
 
-// Whether there are kernels for such windows that load a pixel once for all outputs.
-bool depthwise_channels_share(const DepthwiseChannels& depthwise);
+// How such windows are computed, for who estimates what that costs.
+struct DepthwiseChannelsForm {
+  bool shares_loads;  // there are kernels that load a pixel once for all outputs
+  TileShape tile;     // the largest
+};
+DepthwiseChannelsForm depthwise_channels_form(const DepthwiseChannels& depthwise);
 
 // Computes a range of output rows of a range of channels, at least a vector of them.
 void depthwise_channels(const DepthwiseChannels& depthwise, Range channels, Range rows) noexcept;

@@ -67,6 +67,7 @@ class DepthwiseChannelsAlgorithm final : public Algorithm {
   void block(Conv2dPlan& plan) const override {
     const Conv2dProblem& p = plan.problem;
     plan.lanes = Lanes::channels;
+    plan.tile = depthwise_channels_form(shape_of(plan)).tile;
     plan.blocks = {p.out_channels, p.k(), p.pixels()};
     plan.group_tasks = 1;
     // A part of the channels holds a vector, too.
@@ -79,8 +80,8 @@ class DepthwiseChannelsAlgorithm final : public Algorithm {
     const Conv2dProblem& p = plan.problem;
     const std::ptrdiff_t lanes = plan.isa->kernels.depthwise_channels->lanes;
     const double vectors = static_cast<double>(p.pixels() * ((p.out_channels + lanes - 1) / lanes));
-    const double vector =
-        depthwise_channels_cost(plan, depthwise_channels_share(shape_of(plan)), kVector);
+    const bool shares_loads = depthwise_channels_form(shape_of(plan)).shares_loads;
+    const double vector = depthwise_channels_cost(plan, shares_loads, kVector);
     const double copied =
         is_copied(plan) ? static_cast<double>(p.height * p.width * p.out_channels) : 0;
     return (vectors * vector + copied * kCopied * units_a_cycle(lanes)) /

@@ -68,9 +68,9 @@ class Shape {
       kernels = kernel.run3;
     } else if (down.step == 1 && is_5x5) {
       kernels = kernel.run5;
-    } else if (down.step == 1 && p.kernel_h >= kernel.rows) {
+    } else if (down.step == 1 && p.kernel_h >= kernel.any.mr) {
       kernels = kernel.several;
-      rows = kernel.rows;
+      rows = kernel.any.mr;
     } else {
       kernels = kernel.single;
       rows = kRowsOfCopy;
@@ -359,10 +359,13 @@ DepthwisePixelsForm depthwise_pixels_form(const DepthwisePixels& d) {
   const Shape shape(d);
   const bool is_single = shape.kernels == d.kernel->single;
   const bool is_square = !is_single && shape.kernels != d.kernel->several;
+  const TileShape square = d.patches.kernel_w == 3 ? d.kernel->three : d.kernel->five;
+  const TileShape any{is_single ? 1 : d.kernel->any.mr, d.kernel->any.vectors};
   const double runs = static_cast<double>(shape.lines.count()) / kVectorsOfRun;
   const double copied = static_cast<double>(shape.copy_floats(d)) /
                         static_cast<double>(shape.rows) * std::max(runs, 1.0);
-  return {shape.lines.count(), is_single ? 1 : shape.rows, is_square, shape.in_place ? 0 : copied};
+  return {shape.lines.count(), is_single ? 1 : shape.rows, is_square, shape.in_place ? 0 : copied,
+          is_square ? square : any};
 }
 
 std::ptrdiff_t depthwise_pixels_scratch(const DepthwisePixels& d) {

@@ -32,6 +32,7 @@ struct DepthwisePixelsForm {
   std::ptrdiff_t rows;     // so many share what they load; 1 where none do
   bool is_square;          // 3×3 or 5×5, with kernels of their own
   double copied;           // floats, for each row of outputs; 0 where the image is read in place
+  TileShape tile;          // the largest
 };
 DepthwisePixelsForm depthwise_pixels_form(const DepthwisePixels& depthwise);
 

@@ -86,6 +86,9 @@ class DepthwisePixelsAlgorithm final : public Algorithm {
   void block(Conv2dPlan& plan) const override {
     const Conv2dProblem& p = plan.problem;
     plan.lanes = Lanes::pixels;
+    const DepthwisePixels d = shape_of(plan);
+    plan.tile = can_compute_planes(d) ? depthwise_planes_form(d, p.out_height).tile
+                                      : depthwise_pixels_form(d).tile;
     plan.blocks = {p.out_channels, p.k(), p.pixels()};
     plan.group_tasks = 1;
     plan.filters_first = is_planar(p);

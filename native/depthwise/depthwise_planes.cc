@@ -315,8 +315,13 @@ bool can_compute_planes(const DepthwisePixels& d) {
 DepthwisePlanesForm depthwise_planes_form(const DepthwisePixels& d, std::ptrdiff_t out_height) {
   const Shape shape(d);
   const double half = shape.halves == nullptr ? 0 : 0.5;
-  return {shape.lanes, static_cast<double>(shape.vectors) - half, shape.pair == nullptr ? 1 : 2,
-          shape.beside, (out_height + shape.rows - 1) / shape.rows};
+  return {shape.lanes,
+          static_cast<double>(shape.vectors) - half,
+          shape.pair == nullptr ? 1 : 2,
+          shape.beside,
+          (out_height + shape.rows - 1) / shape.rows,
+          {static_cast<int>((d.patches.kernel_h + d.patches.stride_h - 1) / d.patches.stride_h),
+           static_cast<int>(shape.beside)}};
 }
 
 std::ptrdiff_t depthwise_planes_scratch(const DepthwisePixels& d) {

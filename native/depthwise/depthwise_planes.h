@@ -19,6 +19,7 @@ struct DepthwisePlanesForm {
   std::ptrdiff_t planes;  // computed at once
   std::ptrdiff_t beside;  // vectors that are computed side by side
   std::ptrdiff_t tiles;   // one below the other
+  TileShape tile;         // rows of outputs whose windows hold the same row, by those beside
 };
 DepthwisePlanesForm depthwise_planes_form(const DepthwisePixels& depthwise,
                                           std::ptrdiff_t out_height);

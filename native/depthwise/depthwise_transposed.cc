@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <limits>
 
-#include "depthwise/depthwise_channels.h"
 #include "threads/slice.h"
 
 namespace gemmconv {
@@ -34,7 +33,9 @@ class Bands {
   // The last vector of pixels is written back whole.
   std::ptrdiff_t sums_floats() const { return (rows_ * p_.out_width + lanes_) * lanes_; }
 
-  bool share() const { return depthwise_channels_share(panel_at(nullptr, 0, nullptr, 0, nullptr)); }
+  DepthwiseChannelsForm form() const {
+    return depthwise_channels_form(panel_at(nullptr, 0, nullptr, 0, nullptr));
+  }
 
   void compute(Range panels, Range rows, float* scratch) const {
     for (std::ptrdiff_t panel = panels.begin; panel < panels.end; ++panel) {
@@ -110,7 +111,9 @@ class Bands {
 
 }  // namespace
 
-bool depthwise_transposed_share(const DepthwiseTransposed& d) { return Bands(d).share(); }
+DepthwiseChannelsForm depthwise_transposed_form(const DepthwiseTransposed& d) {
+  return Bands(d).form();
+}
 
 std::ptrdiff_t depthwise_transposed_scratch(const DepthwiseTransposed& d) {
   const Bands bands(d);

@@ -7,6 +7,7 @@
 
 #include <cstddef>
 
+#include "depthwise/depthwise_channels.h"
 #include "destination.h"
 #include "kernel/kernel.h"
 #include "pack.h"
@@ -22,8 +23,7 @@ struct DepthwiseTransposed {
   Destination destination;  // from the first filter on
 };
 
-// Whether its kernels share loads (depthwise_channels.h).
-bool depthwise_transposed_share(const DepthwiseTransposed& depthwise);
+DepthwiseChannelsForm depthwise_transposed_form(const DepthwiseTransposed& depthwise);
 
 // Floats of scratch that `depthwise_transposed` needs.
 std::ptrdiff_t depthwise_transposed_scratch(const DepthwiseTransposed& depthwise);

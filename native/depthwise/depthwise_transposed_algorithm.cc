@@ -38,6 +38,7 @@ class DepthwiseTransposedAlgorithm final : public Algorithm {
   void block(Conv2dPlan& plan) const override {
     const Conv2dProblem& p = plan.problem;
     plan.lanes = Lanes::channels;
+    plan.tile = depthwise_transposed_form(shape_of(plan)).tile;
     plan.blocks = {p.out_channels, p.k(), p.pixels()};
     plan.group_tasks = 1;
     plan.filters_first = true;
@@ -47,8 +48,8 @@ class DepthwiseTransposedAlgorithm final : public Algorithm {
 
   double cost(const Conv2dPlan& plan) const override {
     const Conv2dProblem& p = plan.problem;
-    const double vector =
-        depthwise_channels_cost(plan, depthwise_transposed_share(shape_of(plan)), kWritten);
+    const bool shares_loads = depthwise_transposed_form(shape_of(plan)).shares_loads;
+    const double vector = depthwise_channels_cost(plan, shares_loads, kWritten);
     const double read = static_cast<double>(p.height * p.width) * kRead + kPanel;
     const double panel = static_cast<double>(p.pixels() * p.group_filters()) * vector +
                          read * units_a_cycle(lanes(plan));

@@ -69,6 +69,7 @@ class DirectAlgorithm final : public Algorithm {
                    d.blocks.channels * plan.problem.kernel_h * plan.problem.kernel_w,
                    d.blocks.tiles * d.segments()[0].width};
     plan.filter_panels = panels.count();
+    plan.tile = d.tile;
     plan.units = plan.units_a_block = d.tiles();
   }
 

@@ -35,6 +35,7 @@ class DirectGroupsAlgorithm final : public Algorithm {
   void block(Conv2dPlan& plan) const override {
     const Conv2dProblem& p = plan.problem;
     plan.lanes = Lanes::channels;
+    plan.tile = {plan.isa->kernels.direct_groups->pixels, 1};
     plan.blocks = {lanes(plan), p.k(), p.pixels()};
     plan.group_tasks = 1;
     // The last part of the filters takes what is less than a vector, too.

@@ -87,6 +87,7 @@ class DirectPixelsAlgorithm final : public Algorithm {
     const Panels panels = d.filter_panels();
     const std::ptrdiff_t tile = d.most_vectors() * d.kernel->lanes;
     plan.lanes = Lanes::pixels;
+    plan.tile = {static_cast<int>(panels[0].width), static_cast<int>(d.most_vectors())};
     plan.filter_panels = panels.count();
     plan.blocks = {panels[0].width, p.k(), tile};
     if (is_one_row(p)) {

@@ -99,6 +99,7 @@ class DirectRowsAlgorithm final : public Algorithm {
     const Panels panels = d.filter_panels();
     plan.blocks = {panels.max_width(), plan.problem.k(), d.segments().widest()};
     plan.filter_panels = panels.count();
+    plan.tile = d.tile;
     plan.units = plan.units_a_block = d.tiles();
   }
 

@@ -46,6 +46,7 @@ class GemmAlgorithm final : public Algorithm {
     plan.blocks = block_sizes(*plan.isa->kernels.gemm, lanes_, p.group_filters(), p.k());
     const Gemm g = shape_of(plan);
     plan.filter_panels = g.filter_panels().count();
+    plan.tile = tile_of(g, p.pixels());
     if (g.packs_to_one_place()) plan.blocks.nc = g.pixel_panels(p.pixels()).stored();
     const std::ptrdiff_t unit = unit_of(plan);
     plan.units = (p.pixels() + unit - 1) / unit;
@@ -114,6 +115,12 @@ class GemmAlgorithm final : public Algorithm {
   }
 
  private:
+  static TileShape tile_of(const Gemm& g, std::ptrdiff_t pixels) {
+    const auto at_once = static_cast<int>(g.panels_at_once(pixels));
+    if (at_once == 1) return {g.kernel->mr, g.kernel->vectors};
+    return {static_cast<int>(pixels), at_once * g.kernel->vectors};
+  }
+
   // All but the tensors.
   static Gemm shape_of(const Conv2dPlan& plan) {
     const Conv2dProblem& p = plan.problem;

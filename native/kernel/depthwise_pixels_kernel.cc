@@ -323,7 +323,9 @@ extern const DepthwisePixelsKernel depthwise_pixels_kernel;
 constinit const DepthwisePixelsKernel depthwise_pixels_kernel = {
     kLanes,
     kStreams,
-    kRows,
+    {kRows, kVectors},
+    {3, kBeside},
+    {5, kBesideOf5x5},
     {square<false, 3>, square<true, 3>},
     {square<false, 5>, square<true, 5>},
     {run<1, kVectors, false>, run<1, kVectors, true>},

@@ -291,7 +291,7 @@ struct DepthwisePixelsKernel {
   using Run = void (*)(const DepthwisePixelsRun&);
   int lanes;
   bool can_stream;
-  int rows;  // most rows of a run of `several`
+  TileShape any, three, five;  // the largest tiles: of 3×3 and 5×5 windows, and of any others
   // [masked]: 3×3 and 5×5 windows, with steps of one; any window: one row with any step, several
   // with steps of one.
   Run run3[2], run5[2], single[2], several[2];

@@ -3,6 +3,7 @@
 #include <limits>
 #include <map>
 #include <optional>
+#include <string>
 #include <type_traits>
 #include <vector>
 
@@ -64,7 +65,50 @@ void check_packed(Suite& suite, const Isa& isa, std::ptrdiff_t channels, std::pt
   }
 }
 
+// Every variant's, of small and large layers.
+void check_tiles(Suite& suite, const Isa& isa) {
+  constexpr int kMostRegisters = 32;
+  for (const Algorithm* algorithm : algorithms()) {
+    use_variant(algorithm->variant());
+    for (const Layout layout : {Layout::nchw, Layout::nhwc}) {
+      for (const std::ptrdiff_t groups : {1, 4, 32}) {
+        for (const std::ptrdiff_t taps : {1, 3, 5, 7}) {
+          for (const std::ptrdiff_t extent : {1, 14, 200}) {
+            Conv2dProblem p = with(square(1, 32, extent, 32, taps, layout), algorithm->name());
+            p.groups = groups;
+            const std::optional<Conv2dPlan> plan = make_plan(p, isa, 1);
+            if (!plan) continue;
+            const TileShape tile = plan->tile;
+            suite.check(tile.mr > 0 && tile.vectors > 0 && tile.mr * tile.vectors < kMostRegisters,
+                        algorithm->variant());
+          }
+        }
+      }
+    }
+    use_variant("");
+  }
+}
+
 void choice_tests(Suite& suite) {
+  for (int i = 0; i < isa_count(); ++i) {
+    const Isa& isa = isa_at(i);
+    suite.test(std::string("a plan's tile fits the registers of ") + isa.name,
+               [&] { check_tiles(suite, isa); });
+  }
+  suite.test("a plan's tile is that of its own kernel", [&] {
+    for (int i = 0; i < isa_count(); ++i) {
+      const Isa& isa = isa_at(i);
+      const auto tile_of = [&](const Conv2dProblem& p) { return make_plan(p, isa, 1)->tile; };
+      const TileShape gemm = tile_of(with(square(1, 64, 28, 64, 3), AlgorithmName::gemm));
+      suite.check(gemm.mr == isa.kernels.gemm->mr && gemm.vectors == isa.kernels.gemm->vectors,
+                  "gemm");
+      Conv2dProblem depthwise = with(square(1, 64, 28, 64, 3), AlgorithmName::depthwise);
+      depthwise.groups = 64;
+      suite.check(tile_of(depthwise).mr == 3, "outputs under a row of the image");
+      Conv2dProblem few = with(square(1, 512, 1, 512, 1, Layout::nhwc), AlgorithmName::gemm);
+      suite.check(tile_of(few).mr == 1, "one pixel");
+    }
+  });
   suite.test("a forced algorithm is the one planned", [&] {
     const Conv2dProblem p = square(1, 16, 20, 16, 3);
     for (const AlgorithmName algorithm : {AlgorithmName::gemm, AlgorithmName::direct}) {

@@ -66,6 +66,7 @@ class WinogradAlgorithm final : public Algorithm {
   void block(Conv2dPlan& plan) const override {
     const Conv2dProblem& p = plan.problem;
     plan.lanes = Lanes::channels;
+    plan.tile = {plan.isa->kernels.winograd->mr, plan.isa->kernels.winograd->vectors};
     plan.image_tasks = 1;
     const Winograd w = shape_of(plan);
     plan.units = w.spans();
