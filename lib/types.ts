@@ -107,13 +107,14 @@ export type Activation =
  *   instruction set
  *
  * One by name, where it can compute the layer; it is an error where it cannot. All but the last are
- * exact. (Where a padded filter holds Inf or NaN, `direct` alone can: it skips padded taps.)
+ * exact. (Where a padded filter holds Inf or NaN, those alone can that skip padded taps: `direct`, and
+ * `depthwise` with channels on the vector lanes.)
  *
  * - `gemm` a matrix product of the filters with patches of the image (im2col: Chellapilla, Puri and
  *   Simard 2006) that are packed a cache block at a time, as the matrix never exists; blocked after
  *   Goto and van de Geijn 2008 and BLIS (Van Zee and van de Geijn 2015). For any layer
- * - `direct` taps read from the image in place, sums in registers (Georganas et al. 2018). For any
- *   layer
+ * - `direct` taps read from the image, sums in registers (Georganas et al. 2018): in place, or from a
+ *   padded copy of a few rows of it where that is faster. For any layer
  * - `depthwise` rows of one channel: C/G = 1. In nhwc OC = C ≥ 16, or up to eight filters a channel
  *   where the image under a row of outputs has up to 1820 pixels; in nchw where that and the row
  *   have up to 4096; elsewhere nchw, and nhwc of few channels with OC = C, with stride ≤ 4 and
