@@ -2,17 +2,10 @@
 #include "strip.h"
 
 #include <algorithm>
-#include <iterator>
 
 #include "lines.h"
 
 namespace gemmconv {
-namespace {
-
-// Channels.
-constexpr std::ptrdiff_t kMostSplit = std::ssize(StripKernel{}.split) + 1;
-
-}  // namespace
 
 StripAxis::StripAxis(std::ptrdiff_t taps_, std::ptrdiff_t stride_, std::ptrdiff_t dilation,
                      std::ptrdiff_t outputs)
@@ -61,10 +54,10 @@ void Strip::fill(std::ptrdiff_t oh, std::ptrdiff_t rows, std::ptrdiff_t ow, floa
     for (std::ptrdiff_t i = 0; i < lines; ++i) {
       float* const first = strip + (s * columns_.slots * rows_.length + i) * columns_.length;
       const std::ptrdiff_t row = ih + s * rows_.slot_step + i * rows_.stride;
-      if (fill_pair(row, iw, first, first + rows_.length * columns_.length)) continue;
+      if (fill_phases(row, iw, first)) continue;
       // Slots of columns inside, which read the same lines of the image.
       for (std::ptrdiff_t t = 0; t < columns_.slots; ++t) {
-        fill_line(row, iw + t * columns_.slot_step, first + t * rows_.length * columns_.length);
+        fill_line(row, iw + t * columns_.slot_step, first + t * slot_stride());
       }
     }
   }
@@ -100,27 +93,36 @@ void Strip::fill_line(std::ptrdiff_t ih, std::ptrdiff_t iw, float* line) const {
   transpose_runs<true>(line + range.begin, channel_stride_, src, step, range.size(), channels_);
 }
 
-// Both lines, of even and of odd columns, where pixels have few channels and no others; false where
-// it is not so.
-bool Strip::fill_pair(std::ptrdiff_t ih, std::ptrdiff_t iw, float* line, float* other) const {
+// The lines of all slots, where these are the phases of the stride, of what is inside the image in
+// each; false where it is to be done slot by slot.
+bool Strip::fill_phases(std::ptrdiff_t ih, std::ptrdiff_t iw, float* line) const {
   const Patches& p = patches_;
   const std::ptrdiff_t count = columns_.length;
-  if (!splits_pairs() || channels_ < 2 || channels_ > kMostSplit || p.column_stride != channels_ ||
-      ih < 0 || ih >= p.height) {
-    return false;
-  }
-  const Range even = inside(iw, 2, p.width, count);
-  const Range odd = inside(iw + 1, 2, p.width, count);
-  const Range both{std::max(even.begin, odd.begin), std::min(even.end, odd.end)};
+  if (ih < 0 || ih >= p.height || !(splits_phases() || splits_pairs())) return false;
+  const Range first = inside(iw, p.stride_w, p.width, count);
+  const Range last = inside(iw + p.stride_w - 1, p.stride_w, p.width, count);
+  const Range both{std::max(first.begin, last.begin), std::min(first.end, last.end)};
   if (both.size() < kernel_->lanes) return false;
   const float* const row = p.image + ih * p.row_stride;
-  kernel_->split_pairs[channels_ - 2](row + (iw + 2 * both.begin) * channels_, both.size(),
-                                      line + both.begin, other + both.begin, channel_stride_);
-  const auto copy = [&](std::ptrdiff_t i) {
+  const float* const src = row + (iw + both.begin * p.stride_w) * p.column_stride;
+  if (splits_pairs()) {
+    kernel_->split_pairs[channels_ - 2](src, both.size(), line + both.begin,
+                                        line + slot_stride() + both.begin, channel_stride_);
+  } else {
+    // As if they were channels.
     for (std::ptrdiff_t c = 0; c < channels_; ++c) {
-      const std::ptrdiff_t x = (iw + 2 * i) * channels_ + c;
-      line[c * channel_stride_ + i] = i >= even.begin && i < even.end ? row[x] : 0.0f;
-      other[c * channel_stride_ + i] = i >= odd.begin && i < odd.end ? row[x + channels_] : 0.0f;
+      kernel_->split[p.stride_w - 2](src + c * p.channel_stride, both.size(),
+                                     line + c * channel_stride_ + both.begin, slot_stride());
+    }
+  }
+  const auto copy = [&](std::ptrdiff_t i) {
+    for (std::ptrdiff_t t = 0; t < columns_.slots; ++t) {
+      const std::ptrdiff_t x = iw + t + i * p.stride_w;
+      const bool exists = x >= 0 && x < p.width;
+      for (std::ptrdiff_t c = 0; c < channels_; ++c) {
+        line[c * channel_stride_ + t * slot_stride() + i] =
+            exists ? row[x * p.column_stride + c * p.channel_stride] : 0.0f;
+      }
     }
   };
   for (std::ptrdiff_t i = 0; i < both.begin; ++i) copy(i);

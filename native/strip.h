@@ -49,6 +49,11 @@ class Strip {
   std::ptrdiff_t row_stride() const { return columns_.length; }
   // Whether the pixels, of few channels and with no others, are copied by vectors in nhwc, too.
   bool splits() const { return patches_.stride_w == 1 || splits_pairs(); }
+  // Whether of planes all phases of a stride are copied at once.
+  bool splits_phases() const {
+    return are_phases() && patches_.column_stride == 1 && patches_.stride_w > 2 &&
+           patches_.stride_w <= kMostSplit;
+  }
   // Where each step (c, kh, kw) of the first output lies.
   void locate_taps(std::ptrdiff_t* taps) const;
   // Copies what so many rows of outputs from (oh, ow) on read.
@@ -56,11 +61,14 @@ class Strip {
 
  private:
   void fill_line(std::ptrdiff_t ih, std::ptrdiff_t iw, float* line) const;
-  // Where there is a slot for even columns and one for odd ones.
+  std::ptrdiff_t slot_stride() const { return rows_.length * columns_.length; }
+  // Those of pixels that have few channels and no others.
   bool splits_pairs() const {
-    return patches_.stride_w == 2 && columns_.slots == 2 && columns_.slot_step == 1;
+    return are_phases() && patches_.stride_w == 2 && patches_.column_stride == channels_ &&
+           channels_ >= 2 && channels_ <= kMostSplit;
   }
-  bool fill_pair(std::ptrdiff_t ih, std::ptrdiff_t iw, float* line, float* other) const;
+  bool are_phases() const { return columns_.slots == patches_.stride_w && columns_.slot_step == 1; }
+  bool fill_phases(std::ptrdiff_t ih, std::ptrdiff_t iw, float* line) const;
 
   const StripKernel* kernel_;
   const Patches& patches_;

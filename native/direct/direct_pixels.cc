@@ -71,7 +71,10 @@ class Blocks {
                  block.columns,  block.columns,   block.columns,
                  false,          nullptr};
     std::ptrdiff_t runs = block.rows;
-    if (d_.runs_on()) {
+    if (row == width && block.columns == width) {
+      run.lanes = run.columns = run.row = block.rows * width;
+      runs = 1;
+    } else if (d_.runs_on()) {
       run.lanes = (block.rows - 1) * row + width;
       run.row = row;
       runs = 1;

@@ -30,6 +30,9 @@ constexpr double kCopyFewChannels = 0.35;
 constexpr double kStoreFewFilters = 0.5;
 constexpr std::ptrdiff_t kFew = 4;
 constexpr double kCopyScattered = 3.0;
+// Of planes, all columns under a step of three or four at once (patches of 4×4 and 3×3 side by
+// side, AlexNet's 11×11).
+constexpr double kCopyPhases = 0.8;
 // The same where each has a line to itself (3×300 1->100 on 40×300, AVX2).
 constexpr double kCopyLines = 7.0;
 // A load that crosses a cache line, as all but one of 16 unaligned vectors of 16 lanes do, takes so
@@ -187,7 +190,9 @@ class DirectPixelsAlgorithm final : public Algorithm {
     const std::ptrdiff_t run =
         (p.out_height - 1) * strip_of(p, 1, p.out_width).row_stride() + p.out_width;
     const double rows = static_cast<double>(p.out_height) * run_cost(plan, whole);
-    const double one_run = run_cost(plan, run) + finish_in_memory(plan, p.out_height);
+    const bool has_gaps = strip_of(p, 1, p.out_width).row_stride() > p.out_width;
+    const double one_run =
+        run_cost(plan, run) + (has_gaps ? finish_in_memory(plan, p.out_height) : 0);
     std::ptrdiff_t columns = one_run < rows ? p.out_width : whole;
     while (columns > tile && strip_of(p, 1, columns).floats() > strip_most()) {
       columns = round_up(columns / 2, tile);
@@ -243,10 +248,12 @@ class DirectPixelsAlgorithm final : public Algorithm {
                                                                : kCopyChannelLines;
     const double move = p.layout == Layout::nhwc && p.channels > 1              ? channels
                         : p.stride_w <= std::min<std::ptrdiff_t>(2, p.kernel_w) ? kCopyPixels
+                        : strip.splits_phases()                                 ? kCopyPhases
                         : p.stride_w <= kLineFloats                             ? kCopyScattered
                                                                                 : kCopyLines;
     const double copy =
         static_cast<double>(down * across * strip.floats()) * move * units_a_cycle(d.kernel->lanes);
+    if (strip.row_stride() == p.out_width) return copy + run_cost(plan, rows * p.out_width);
     if (d.runs_on()) {
       return copy + run_cost(plan, rows * strip.row_stride()) + finish_in_memory(plan, rows);
     }

@@ -23,7 +23,7 @@ Case random_case(Random& random, const float* image) {
   Patches& p = c.patches;
   c.channels = 1 + random.below(9);
   p.height = 1 + random.below(12);
-  p.width = 1 + random.below(70);
+  p.width = 1 + random.below(140);
   p.kernel_h = 1 + random.below(4);
   p.kernel_w = 1 + random.below(5);
   p.stride_h = 1 + random.below(4);
@@ -79,7 +79,7 @@ void strip_tests(Suite& suite) {
     if (!isa.runs_here()) continue;
     suite.test(std::string("a strip holds every tap on ") + isa.name, [&] {
       Random random(11);
-      std::vector<float> image(9 * 12 * 70);
+      std::vector<float> image(9 * 12 * 140);
       for (float& x : image) x = random.real();
       for (int repeat = 0; repeat < 2000; ++repeat) {
         Case c = random_case(random, nullptr);
