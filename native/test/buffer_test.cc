@@ -15,34 +15,50 @@ namespace {
 
 constexpr std::size_t kMiB = std::size_t{1} << 20;
 
-void give_back(std::vector<Buffer> buffers) {
-  for (Buffer& buffer : buffers) BufferCache::process().give_back(std::move(buffer));
+using Clock = BufferCache::Clock;
+
+void give_back(BufferCache& cache, std::vector<Buffer> buffers, Clock::time_point now) {
+  for (Buffer& buffer : buffers) cache.give_back(std::move(buffer), now);
 }
 
-std::vector<Buffer> buffers_of(const std::vector<std::size_t>& sizes) {
+std::vector<Buffer> buffers_of(BufferCache& cache, const std::vector<std::size_t>& sizes) {
   std::vector<Buffer> buffers;
-  for (const std::size_t bytes : sizes) buffers.push_back(BufferCache::process().take(bytes));
+  for (const std::size_t bytes : sizes) buffers.push_back(cache.take(bytes));
   return buffers;
 }
 
 }  // namespace
 
 void buffer_tests(Suite& suite) {
-  BufferCache& cache = BufferCache::process();
+  const Clock::time_point begin{};
   suite.test("the cache keeps no more than it says", [&] {
-    give_back(buffers_of({40 * kMiB, 41 * kMiB, 42 * kMiB}));
-    suite.check(cache.retained_bytes() > 0, "nothing");
-    suite.check(cache.retained_bytes() <= BufferCache::kRetainedBytes, "three large ones");
-    const std::size_t before = cache.retained_bytes();
-    give_back(buffers_of({BufferCache::kRetainedBytes + 1}));
-    suite.check(cache.retained_bytes() <= before, "one that is larger than all it may keep");
-    give_back(buffers_of(std::vector<std::size_t>(40, kMiB)));
-    suite.check(cache.retained_bytes() <= 16 * kMiB, "more than sixteen small ones");
+    BufferCache cache(0);
+    give_back(cache, buffers_of(cache, {40 * kMiB, 41 * kMiB, 42 * kMiB}), begin);
+    suite.check(cache.retained_bytes() == 42 * kMiB, "three large ones");
+    give_back(cache, buffers_of(cache, {BufferCache::kRetainedBytes + 1}), begin);
+    suite.check(cache.retained_bytes() == 42 * kMiB, "one that is larger than all it may keep");
+    give_back(cache, buffers_of(cache, std::vector<std::size_t>(40, kMiB)), begin);
+    suite.check(cache.retained_bytes() == 57 * kMiB, "more than sixteen");
+  });
+  suite.test("the cache keeps many large ones for a while, then as many as ever", [&] {
+    BufferCache cache(100 * kMiB);
+    give_back(cache, buffers_of(cache, std::vector<std::size_t>(40, 2 * kMiB)), begin);
+    suite.check(cache.retained_bytes() == 80 * kMiB, "for a while");
+    suite.check(cache.let_go(begin + BufferCache::kKept / 2), "nothing to let go of later");
+    suite.check(cache.retained_bytes() == 80 * kMiB, "too early");
+    const Clock::time_point later = begin + BufferCache::kKept;
+    give_back(cache, buffers_of(cache, std::vector<std::size_t>(20, 2 * kMiB)), later);
+    suite.check(cache.retained_bytes() == 40 * kMiB, "those that are used again");
+    suite.check(cache.let_go(later), "all have been used");
+    suite.check(!cache.let_go(later + BufferCache::kKept), "more to let go of");
+    suite.check(cache.retained_bytes() == 32 * kMiB, "sixteen");
+    give_back(cache, buffers_of(cache, std::vector<std::size_t>(60, 2 * kMiB)), later);
+    suite.check(cache.retained_bytes() <= 100 * kMiB, "beyond its bound");
   });
   suite.test("of kept buffers the smallest that fits is taken, and none that is far too large",
              [&] {
-               give_back(buffers_of(std::vector<std::size_t>(16, 1)));  // whatever was kept is gone
-               give_back(buffers_of({9 * kMiB, 5 * kMiB, 7 * kMiB}));
+               BufferCache cache(0);
+               give_back(cache, buffers_of(cache, {9 * kMiB, 5 * kMiB, 7 * kMiB}), begin);
                const Buffer six = cache.take(6 * kMiB);
                suite.check(six.size() == 7 * kMiB, "not the one of seven");
                const Buffer small = cache.take(kMiB);

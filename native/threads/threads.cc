@@ -336,7 +336,16 @@ void ThreadPool::rest(Worker& self, Lock& lock) noexcept {
   }
   self.release_scratch();
   ++sleeping_;
-  wake_.wait(lock, [&] { return may_work(self.id) && schedule_.listed() > 0; });
+  const auto is_wanted = [&] { return may_work(self.id) && schedule_.listed() > 0; };
+  while (!wake_.wait_for(lock, BufferCache::kKept, is_wanted)) {
+    lock.unlock();
+    const bool is_more_kept = BufferCache::process().let_go();
+    lock = acquire();
+    if (!is_more_kept) {
+      wake_.wait(lock, is_wanted);
+      break;
+    }
+  }
   --sleeping_;
 }
 
