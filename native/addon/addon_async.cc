@@ -43,14 +43,14 @@ bool Call::start(Job* after) {
   return is_alone;
 }
 
-void Call::finished() noexcept {
+void Call::finished(bool is_last) noexcept {
   Async& a = *async;
   {
     const std::lock_guard lock(a.mutex);
     (a.first_finished == nullptr ? a.first_finished : a.last_finished->next_finished) = this;
     a.last_finished = this;
     --a.in_pool;
-    if (a.woken) {
+    if (a.woken || !is_last) {
       a.tell_idle();
       return;
     }

@@ -70,13 +70,23 @@ struct Call {
   // there.
   bool start(Job* after);
   // On a worker. The call may be gone once in_pool has gone down, the environment once nobody is
-  // telling, either.
-  void finished() noexcept;
+  // telling, either. Whoever is about to say so of another call wakes the event loop for both.
+  void finished(bool is_last) noexcept;
 };
+
+// What the pool calls when a job has finished that is a call of type C.
+template <typename C>
+void finish_call(Job& job) noexcept {
+  C& call = static_cast<C&>(job);
+  const Job* const next = job.next;
+  const bool is_last = next == nullptr || next->finish != job.finish ||
+                       static_cast<const C*>(next)->async != call.async;
+  call.Call::finished(is_last);
+}
 
 struct ComputeCall final : Call, Conv2dJob {
   ComputeCall(Async* a, std::int32_t t, const Conv2dPlan& plan) : Call(a, t), Conv2dJob(plan, {}) {
-    finish = [](Job& job) noexcept { static_cast<ComputeCall&>(job).Call::finished(); };
+    finish = finish_call<ComputeCall>;
   }
   Job& job() override { return *this; }
 };

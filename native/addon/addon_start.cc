@@ -27,7 +27,7 @@ struct PackCall final : Call, Job {
       const PackCall& call = static_cast<PackCall&>(job);
       pack(*call.plan, call.filter, call.bias, call.packed);
     };
-    finish = [](Job& job) noexcept { static_cast<PackCall&>(job).Call::finished(); };
+    finish = finish_call<PackCall>;
   }
   Job& job() override { return *this; }
 };
@@ -36,7 +36,7 @@ struct EmptyCall final : Call, Job {
   EmptyCall(Async* a, std::int32_t t) : Call(a, t) {
     tasks = 1;
     run_task = [](Job&, std::ptrdiff_t, float*) noexcept {};
-    finish = [](Job& job) noexcept { static_cast<EmptyCall&>(job).Call::finished(); };
+    finish = finish_call<EmptyCall>;
   }
   Job& job() override { return *this; }
 };

@@ -21,7 +21,7 @@ struct Job {
   // scratch: scratch_bytes that no other task uses meanwhile, aligned to a cache line.
   void (*run_task)(Job&, std::ptrdiff_t task, float* scratch) noexcept = nullptr;
   // Of a submitted job: called once, by a thread of the pool, when all tasks have ended. It may
-  // free the job.
+  // free the job. `next` is then the one that this thread finishes right after, if any.
   void (*finish)(Job&) noexcept = nullptr;
   std::ptrdiff_t tasks = 0;
   std::size_t scratch_bytes = 0;

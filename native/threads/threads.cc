@@ -313,6 +313,7 @@ void ThreadPool::finish(Worker& self, Job& job) noexcept {
     }
   }
   running_.fetch_sub(1, std::memory_order_relaxed);
+  job.next = nullptr;
   if (job.size_class <= Reports::kGathered) {
     self.finished = &job;
   } else {
