@@ -5,6 +5,8 @@
 #include "algorithm.h"
 #include "cost.h"
 #include "direct/direct_pixels.h"
+#include "direct/pixel_asks.h"
+#include "direct/pixel_tiles.h"
 #include "filter.h"
 #include "lines.h"
 #include "strip.h"
@@ -17,6 +19,8 @@ namespace {
 // All in cycles of Zen 4. Calling and finishing a tile, besides storing its outputs (1×1
 // 24->144@56, both ISAs); finishing an output through memory (ResNeXt's 3×3 at 56, 28 and 14).
 constexpr double kTile = 25.0;
+// Calling one of those that are computed several a call (AVX2, 3×3 3->64@224, 1->6 on 100×150).
+constexpr double kRepeatedTile = 4.0;
 constexpr double kFinishInMemory = 0.4;
 // Copying one float of the image: neighbours, and every other, by vectors; others one by one; by
 // blocks where channels are neighbours (the first layers of ResNet, MobileNet and AlexNet;
@@ -24,6 +28,9 @@ constexpr double kFinishInMemory = 0.4;
 constexpr double kCopyPixels = 0.6;
 constexpr double kCopyChannels = 1.2;
 constexpr double kCopyChannelLines = 0.6;
+// The same of four channels and more that have no others beside them, whole pixels after each other
+// (1×1 8->6 on 320×240, 3×3 with steps of two 6->2@112, 8->5 on 100×150).
+constexpr double kCopyWholePixels = 0.7;
 // The same, and storing an output, where the channels, and the filters, are two to four, and all
 // there are: vectors of pixels (1×1 3->1@512, 3×3 3->3@512; 3×3 3->3@1080p by two).
 constexpr double kCopyFewChannels = 0.35;
@@ -33,6 +40,9 @@ constexpr double kCopyScattered = 3.0;
 // Of planes, all columns under a step of three or four at once (patches of 4×4 and 3×3 side by
 // side, AlexNet's 11×11).
 constexpr double kCopyPhases = 0.8;
+// And of each line of a strip, where there are no groups (1×1 with steps of two 320->3@7: nchw 14,
+// nhwc 8).
+constexpr double kCopyLine = 10.0;
 // The same where each has a line to itself (3×300 1->100 on 40×300, AVX2).
 constexpr double kCopyLines = 7.0;
 // A load that crosses a cache line, as all but one of 16 unaligned vectors of 16 lanes do, takes so
@@ -243,16 +253,19 @@ class DirectPixelsAlgorithm final : public Algorithm {
     const std::ptrdiff_t down = (rows + d.strip_rows() - 1) / d.strip_rows();
     const std::ptrdiff_t across = (p.out_width + d.columns - 1) / d.columns;
     const bool splits = p.groups == 1 && p.channels <= kFew && strip.splits();
-    const double channels = splits                             ? kCopyFewChannels
+    const double channels = splits ? kCopyFewChannels
+                            : p.groups == 1 && p.channels >= kFew && p.channels < kLineFloats
+                                ? kCopyWholePixels
                             : p.group_channels() < kLineFloats ? kCopyChannels
                                                                : kCopyChannelLines;
-    const double move = p.layout == Layout::nhwc && p.channels > 1              ? channels
-                        : p.stride_w <= std::min<std::ptrdiff_t>(2, p.kernel_w) ? kCopyPixels
-                        : strip.splits_phases()                                 ? kCopyPhases
-                        : p.stride_w <= kLineFloats                             ? kCopyScattered
-                                                                                : kCopyLines;
-    const double copy =
-        static_cast<double>(down * across * strip.floats()) * move * units_a_cycle(d.kernel->lanes);
+    const double move = p.layout == Layout::nhwc && p.channels > 1 ? channels
+                        : p.stride_w <= 2                          ? kCopyPixels
+                        : strip.splits_phases()                    ? kCopyPhases
+                        : p.stride_w <= kLineFloats                ? kCopyScattered
+                                                                   : kCopyLines;
+    const double line = p.groups == 1 ? kCopyLine / static_cast<double>(strip.row_stride()) : 0;
+    const double copy = static_cast<double>(down * across * strip.floats()) * (move + line) *
+                        units_a_cycle(d.kernel->lanes);
     if (strip.row_stride() == p.out_width) return copy + run_cost(plan, rows * p.out_width);
     if (d.runs_on()) {
       return copy + run_cost(plan, rows * strip.row_stride()) + finish_in_memory(plan, rows);
@@ -290,7 +303,31 @@ class DirectPixelsAlgorithm final : public Algorithm {
         std::max({r * v, r + load * v, kChainsInFlight, pages}) +
         lines_of_l2(plan.problem, r, v * kernel.lanes) * kLineOfL2 * units_a_cycle(kernel.lanes);
     return static_cast<double>(tiles * panels.count()) *
-           (static_cast<double>(plan.problem.k()) * step + kTile * units_a_cycle(kernel.lanes));
+           (static_cast<double>(plan.problem.k()) * step +
+            tile_cycles(plan, d) * units_a_cycle(kernel.lanes));
+  }
+
+  // On average of a row.
+  static double tile_cycles(const Conv2dPlan& plan, const DirectPixels& d) {
+    const Conv2dProblem& p = plan.problem;
+    const std::ptrdiff_t row = (d.pointwise ? p.pixels() : p.out_width) / d.kernel->lanes;
+    const std::ptrdiff_t tiles = row / d.most_vectors();
+    // One from the end of a row to the beginning of the next has masks.
+    const std::ptrdiff_t repeated = tiles - (d.in_place && d.masks().floats() > 0 ? 1 : 0);
+    if (repeated < 2 || !repeats(plan, d)) return kTile;
+    return kTile - (kTile - kRepeatedTile) * static_cast<double>(repeated) /
+                       static_cast<double>(std::max<std::ptrdiff_t>(tiles, 1));
+  }
+
+  static bool repeats(const Conv2dPlan& plan, const DirectPixels& d) {
+    const Conv2dProblem& p = plan.problem;
+    const Panels panels = d.filter_panels();
+    const bool by_vectors = p.layout == Layout::nchw || p.out_channels == 1;
+    const bool merges = p.groups == 1 && panels.count() == 1;
+    const auto repeat = d.kernel->repeat[!by_vectors][panels[0].width - 1];
+    if (repeat == nullptr || !(by_vectors || merges)) return false;
+    if (d.channels <= kReadAhead) return !d.pointwise || panels.count() == 1;
+    return !d.pointwise && !(d.in_place && comes_from_afar(d));
   }
 
   // Lines that a step of a tile reads from beyond L1.

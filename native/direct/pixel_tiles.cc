@@ -18,11 +18,6 @@ namespace {
 // in, but those that they reach into, which the tile before had no part in (7.55 -> 7.33 ms).
 constexpr std::ptrdiff_t kTilesAhead = 3;
 
-// Where several tiles a call suffice, as many channels the hardware reads ahead of by itself, and
-// better than calls of single tiles that ask (Zen 4, AVX2, nchw: 3×3 3->3@1080p 6.1 -> 5.1 ms, 5×5
-// 3->3@720p 5.9 -> 5.4; 8->8@512 the same, 16->3@512 3.6 -> 5.0).
-constexpr std::ptrdiff_t kReadAhead = 8;
-
 // Of so many lanes from a column on.
 std::ptrdiff_t outputs_of(const PixelRun& run, std::ptrdiff_t column, std::ptrdiff_t lanes) {
   if (run.columns == run.row) return lanes;

@@ -29,6 +29,9 @@ constexpr double kPanelBeyondL1 = 1.035;
 // Cycles to call and finish a tile, besides storing its outputs (Zen 4, AVX2: 1×1 layers of 16 to
 // 64 channels).
 constexpr double kTile = 20.0;
+// Of a pixel in nhwc whose last vector of channels is not whole, and goes through memory (1×1
+// 8->6@320x240 17 cycles, 1->12 6, 8->12@512 13).
+constexpr double kPartVector = 10.0;
 
 class GemmAlgorithm final : public Algorithm {
  public:
@@ -67,8 +70,11 @@ class GemmAlgorithm final : public Algorithm {
     const std::ptrdiff_t at_once = g.panels_at_once(p.pixels());
     const Panels panels(filters.extent(), filters.max_width() * at_once, filters.vector());
     const bool is_packed = lanes_ == Lanes::pixels || p.pixels() > 1 || !is_pointwise(p);
+    const bool has_part = lanes_ == Lanes::channels && p.layout == Layout::nhwc &&
+                          p.group_filters() % g.kernel->lanes != 0;
     const double cycles = (is_packed ? static_cast<double>(pixels.stored()) * k * move : 0) +
-                          static_cast<double>(panels.count() * pixels.count()) * kTile;
+                          static_cast<double>(panels.count() * pixels.count()) * kTile +
+                          (has_part ? static_cast<double>(p.pixels()) * kPartVector : 0);
     const double step =
         lanes_ == Lanes::pixels ? step_cost(filters, pixels) : step_cost(pixels, panels);
     const bool leaves_l1 =
