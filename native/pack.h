@@ -67,6 +67,11 @@ struct FilterView {
   const float* data;
   std::ptrdiff_t oc_stride, c_stride, kh_stride, kw_stride;
   std::ptrdiff_t channels, kernel_h, kernel_w;
+
+  // Tap (kh, kw), row-major, of the first channel of a filter.
+  float tap(std::ptrdiff_t oc, std::ptrdiff_t index) const {
+    return data[oc * oc_stride + index / kernel_w * kh_stride + index % kernel_w * kw_stride];
+  }
 };
 
 // Packs all filters of a group: K blocks of `kc` one after another, in each block every panel.

@@ -105,10 +105,8 @@ class DepthwiseChannelsAlgorithm final : public Algorithm {
   void pack(const Conv2dPlan& plan, const FilterView& filter, float* packed) const override {
     const std::ptrdiff_t filters = plan.problem.out_channels;
     for (std::ptrdiff_t tap = 0; tap < plan.problem.k(); ++tap) {
-      const float* of_tap = filter.data + tap / filter.kernel_w * filter.kh_stride +
-                            tap % filter.kernel_w * filter.kw_stride;
       for (std::ptrdiff_t oc = 0; oc < filters; ++oc) {
-        packed[tap * tap_stride(plan.problem) + oc] = of_tap[oc * filter.oc_stride];
+        packed[tap * tap_stride(plan.problem) + oc] = filter.tap(oc, tap);
       }
     }
   }

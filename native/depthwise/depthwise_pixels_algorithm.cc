@@ -144,9 +144,7 @@ class DepthwisePixelsAlgorithm final : public Algorithm {
     const std::ptrdiff_t tap_stride = is_planar(p) ? 1 : p.out_channels;
     for (std::ptrdiff_t oc = 0; oc < p.out_channels; ++oc) {
       for (std::ptrdiff_t tap = 0; tap < p.k(); ++tap) {
-        packed[oc * filter_stride + tap * tap_stride] =
-            filter.data[oc * filter.oc_stride + tap / p.kernel_w * filter.kh_stride +
-                        tap % p.kernel_w * filter.kw_stride];
+        packed[oc * filter_stride + tap * tap_stride] = filter.tap(oc, tap);
       }
     }
   }

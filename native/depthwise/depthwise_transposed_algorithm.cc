@@ -79,9 +79,7 @@ class DepthwiseTransposedAlgorithm final : public Algorithm {
       const std::ptrdiff_t vector =
           channel / lanes(plan) * p.group_filters() + oc % p.group_filters();
       for (std::ptrdiff_t tap = 0; tap < p.k(); ++tap) {
-        packed[(vector * p.k() + tap) * lanes(plan) + channel % lanes(plan)] =
-            filter.data[oc * filter.oc_stride + tap / p.kernel_w * filter.kh_stride +
-                        tap % p.kernel_w * filter.kw_stride];
+        packed[(vector * p.k() + tap) * lanes(plan) + channel % lanes(plan)] = filter.tap(oc, tap);
       }
     }
   }
