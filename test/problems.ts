@@ -103,73 +103,76 @@ interface Sizes {
   readonly W: number;
 }
 
+type DrawSizes = (draw: Draw, H: number, W: number) => Sizes;
+
+/** Each may take the extents H and W, or draw others. */
+const SIZES: Readonly<Record<Kind, DrawSizes>> = {
+  general: (draw, H, W) => {
+    return { groups: 1, CG: draw.from(CHANNELS), OC: draw.from(CHANNELS), H, W };
+  },
+  deep: (draw, H, W) => {
+    return { groups: 1, CG: draw.from(DEEP_CHANNELS), OC: draw.from(CHANNELS), H, W };
+  },
+  wide: (draw) => {
+    // One dimension huge: pixels in a row, rows, or output channels.
+    const huge = draw.from(HUGE_EXTENTS);
+    const small = { groups: 1, CG: draw.integer(1, 3), OC: draw.integer(1, 5), H: 1, W: 1 };
+    const which = draw.from(['H', 'W', 'OC'] as const);
+    return { ...small, H: draw.integer(1, 3), W: draw.integer(1, 3), [which]: huge };
+  },
+  grouped: (draw, H, W) => {
+    const groups = draw.from(CHANNELS);
+    const CG = draw.chance(0.5) ? 1 : draw.integer(1, 9);
+    return { groups, CG, OC: groups * draw.from([1, 1, 2, 3, 8, 17]), H, W };
+  },
+  padded: (draw, _, W) => {
+    const groups = draw.from(CHANNELS);
+    return { groups, CG: 1, OC: groups * draw.from([1, 1, 2]), H: draw.integer(1, 3), W };
+  },
+  pairs: (draw) => {
+    const groups = draw.integer(1, 9);
+    const OC = groups * draw.from([1, 1, 1, 2]);
+    return { groups, CG: 1, OC, H: draw.integer(3, 40), W: draw.integer(3, 60) };
+  },
+  images: (draw) => {
+    const channels = draw.integer(1, 5);
+    const sizes = { H: draw.integer(1, 40), W: draw.integer(1, 99) };
+    if (draw.chance(0.5)) return { groups: channels, CG: 1, OC: channels, ...sizes };
+    return { groups: 1, CG: channels, OC: draw.integer(1, 5), ...sizes };
+  },
+  narrow: (draw, H, W) => {
+    const CG = draw.from([2, 2, 4, 4, 8, 8, 16, 3, 6, 12, 24]);
+    const groups = draw.integer(1, 12);
+    const OC = groups * (draw.chance(0.8) ? CG : draw.integer(1, 9));
+    return { groups, CG, OC, H, W };
+  },
+  blocks: (draw) => {
+    const CG = draw.from([173, 257, 400]);
+    const [many, few] = [draw.integer(900, 2500), draw.integer(1, 7)];
+    const flat = { groups: 1, CG, H: 1 };
+    if (draw.chance(0.5)) return { ...flat, OC: many, W: few };
+    return { ...flat, OC: few, W: many };
+  },
+  colliding: (draw) => {
+    const channels = draw.from([256, 512, 768, 1024]);
+    const groups = channels / draw.from([8, 16, 32, channels]);
+    const OC = groups * draw.from([1, 3, 8, 16, 17]);
+    return { groups, CG: channels / groups, OC, H: draw.integer(1, 19), W: draw.integer(5, 19) };
+  },
+  planes: (draw) => {
+    const OC = draw.integer(1, 9);
+    const CG = draw.integer(1, 9);
+    return { groups: 1, CG, OC, H: draw.integer(9, 60), W: draw.from(WIDTHS) };
+  },
+  large: (draw, H, W) => {
+    return { groups: 1, CG: draw.from([64, 65, 97, 128]), OC: draw.from([64, 67, 130]), H, W };
+  },
+};
+
 function drawSizes(draw: Draw, kind: Kind): Sizes {
   const H = draw.from(EXTENTS);
   const W = draw.from(EXTENTS);
-  switch (kind) {
-    case 'general':
-      return { groups: 1, CG: draw.from(CHANNELS), OC: draw.from(CHANNELS), H, W };
-    case 'deep':
-      return { groups: 1, CG: draw.from(DEEP_CHANNELS), OC: draw.from(CHANNELS), H, W };
-    case 'wide': {
-      // One dimension huge: pixels in a row, rows, or output channels.
-      const huge = draw.from(HUGE_EXTENTS);
-      const small = { groups: 1, CG: draw.integer(1, 3), OC: draw.integer(1, 5), H: 1, W: 1 };
-      const which = draw.from(['H', 'W', 'OC'] as const);
-      return { ...small, H: draw.integer(1, 3), W: draw.integer(1, 3), [which]: huge };
-    }
-    case 'grouped': {
-      const groups = draw.from(CHANNELS);
-      const CG = draw.chance(0.5) ? 1 : draw.integer(1, 9);
-      return { groups, CG, OC: groups * draw.from([1, 1, 2, 3, 8, 17]), H, W };
-    }
-    case 'padded': {
-      const groups = draw.from(CHANNELS);
-      return { groups, CG: 1, OC: groups * draw.from([1, 1, 2]), H: draw.integer(1, 3), W };
-    }
-    case 'pairs': {
-      const groups = draw.integer(1, 9);
-      const OC = groups * draw.from([1, 1, 1, 2]);
-      return { groups, CG: 1, OC, H: draw.integer(3, 40), W: draw.integer(3, 60) };
-    }
-    case 'images': {
-      const channels = draw.integer(1, 5);
-      const sizes = { H: draw.integer(1, 40), W: draw.integer(1, 99) };
-      if (draw.chance(0.5)) return { groups: channels, CG: 1, OC: channels, ...sizes };
-      return { groups: 1, CG: channels, OC: draw.integer(1, 5), ...sizes };
-    }
-    case 'narrow': {
-      const CG = draw.from([2, 2, 4, 4, 8, 8, 16, 3, 6, 12, 24]);
-      const groups = draw.integer(1, 12);
-      const OC = groups * (draw.chance(0.8) ? CG : draw.integer(1, 9));
-      return { groups, CG, OC, H, W };
-    }
-    case 'blocks': {
-      const CG = draw.from([173, 257, 400]);
-      const [many, few] = [draw.integer(900, 2500), draw.integer(1, 7)];
-      const flat = { groups: 1, CG, H: 1 };
-      if (draw.chance(0.5)) return { ...flat, OC: many, W: few };
-      return { ...flat, OC: few, W: many };
-    }
-    case 'colliding': {
-      const channels = draw.from([256, 512, 768, 1024]);
-      const groups = channels / draw.from([8, 16, 32, channels]);
-      const OC = groups * draw.from([1, 3, 8, 16, 17]);
-      return { groups, CG: channels / groups, OC, H: draw.integer(1, 19), W: draw.integer(5, 19) };
-    }
-    case 'planes': {
-      const OC = draw.integer(1, 9);
-      return {
-        groups: 1,
-        CG: draw.integer(1, 9),
-        OC,
-        H: draw.integer(9, 60),
-        W: draw.from(WIDTHS),
-      };
-    }
-    case 'large':
-      return { groups: 1, CG: draw.from([64, 65, 97, 128]), OC: draw.from([64, 67, 130]), H, W };
-  }
+  return SIZES[kind](draw, H, W);
 }
 
 function drawProblem(draw: Draw, seed: number, kind: Kind): Problem | undefined {

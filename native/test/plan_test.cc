@@ -89,7 +89,7 @@ void check_tiles(Suite& suite, const Isa& isa) {
   }
 }
 
-void choice_tests(Suite& suite) {
+void tile_tests(Suite& suite) {
   for (int i = 0; i < isa_count(); ++i) {
     const Isa& isa = isa_at(i);
     suite.test(std::string("a plan's tile fits the registers of ") + isa.name,
@@ -109,6 +109,9 @@ void choice_tests(Suite& suite) {
       suite.check(tile_of(few).mr == 1, "one pixel");
     }
   });
+}
+
+void choice_tests(Suite& suite) {
   suite.test("a forced algorithm is the one planned", [&] {
     const Conv2dProblem p = square(1, 16, 20, 16, 3);
     for (const AlgorithmName algorithm : {AlgorithmName::gemm, AlgorithmName::direct}) {
@@ -125,6 +128,30 @@ void choice_tests(Suite& suite) {
     suite.check(make_plan(with(p, AlgorithmName::gemm), current_isa(), 1).has_value(),
                 "refused without padding");
   });
+  suite.test("small depthwise layers are depthwise's, for others leave out more of theirs", [&] {
+    Conv2dProblem p = square(1, 8, 7, 32, 3);
+    p.groups = 8;
+    for (int i = 0; i < isa_count(); ++i) {
+      const Isa& isa = isa_at(i);
+      suite.check(make_plan(p, isa, 1)->algorithm->name() == AlgorithmName::depthwise, isa.name);
+    }
+  });
+  suite.test("plans of a layer with one packed format read the same floats", [&] {
+    Random random(6);
+    for (int i = 0; i < isa_count(); ++i) {  // packing needs none of their instructions
+      for (const Layout layout : {Layout::nchw, Layout::nhwc}) {
+        for (const std::ptrdiff_t channels : {3, 9, 48, 640}) {
+          for (const std::ptrdiff_t taps : {1, 3}) {
+            check_packed(suite, isa_at(i), channels, 1, taps, layout, random);
+            check_packed(suite, isa_at(i), channels, channels, taps, layout, random);
+          }
+        }
+      }
+    }
+  });
+}
+
+void estimate_tests(Suite& suite) {
   suite.test(
       "an estimate grows with the work, shrinks with threads, and is there for everything", [&] {
         for (const AlgorithmName algorithm : {AlgorithmName::automatic, AlgorithmName::gemm,
@@ -142,33 +169,12 @@ void choice_tests(Suite& suite) {
             plan_of(with(square(1, 1, 28, 1, 3), AlgorithmName::winograd)).estimated_cycles();
         suite.check(forced > 0 && std::isfinite(forced), "winograd by name");
       });
-  suite.test("small depthwise layers are depthwise's, for others leave out more of theirs", [&] {
-    Conv2dProblem p = square(1, 8, 7, 32, 3);
-    p.groups = 8;
-    for (int i = 0; i < isa_count(); ++i) {
-      const Isa& isa = isa_at(i);
-      suite.check(make_plan(p, isa, 1)->algorithm->name() == AlgorithmName::depthwise, isa.name);
-    }
-  });
   suite.test("a depthwise layer's estimate is of all its groups", [&] {
     Conv2dProblem p = square(1, 64, 28, 64, 3);
     p.groups = 64;
     const double few = plan_of(p, 1).estimated_cycles();
     p.channels = p.out_channels = p.groups = 128;
     suite.check(std::abs(plan_of(p, 1).estimated_cycles() / few - 2) < 0.2, "twice the groups");
-  });
-  suite.test("plans of a layer with one packed format read the same floats", [&] {
-    Random random(6);
-    for (int i = 0; i < isa_count(); ++i) {  // packing needs none of their instructions
-      for (const Layout layout : {Layout::nchw, Layout::nhwc}) {
-        for (const std::ptrdiff_t channels : {3, 9, 48, 640}) {
-          for (const std::ptrdiff_t taps : {1, 3}) {
-            check_packed(suite, isa_at(i), channels, 1, taps, layout, random);
-            check_packed(suite, isa_at(i), channels, channels, taps, layout, random);
-          }
-        }
-      }
-    }
   });
 }
 
@@ -295,7 +301,9 @@ void workspace_tests(Suite& suite) {
 }  // namespace
 
 void plan_tests(Suite& suite) {
+  tile_tests(suite);
   choice_tests(suite);
+  estimate_tests(suite);
   cutting_tests(suite);
   group_tests(suite);
   row_tests(suite);
