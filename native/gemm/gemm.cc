@@ -152,7 +152,8 @@ std::ptrdiff_t width_of(const Panels& panels, Range range) {
 }
 
 // With so many panels the first pixels are computed apart, for the others to start where lines do,
-// of which a panel then needs one, not two (1×1 at 56 on AVX2, Zen 4: 1 to 5 %).
+// of which a panel then needs one, not two (Zen 4, AVX2, 1×1 64->64 and 256->64, time over that of
+// panels as they come: with 25 of them 1.05, 49 0.99 to 1.01, 100 0.99, from 121 on 0.98).
 constexpr std::ptrdiff_t kPanelsWorthAligning = 128;
 
 std::ptrdiff_t pixels_to_line(const Gemm& g, Range pixels) {
