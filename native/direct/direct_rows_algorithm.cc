@@ -25,7 +25,8 @@ constexpr double kPartVector = 30.0;
 // 64->256@56 10.7, 10.4).
 constexpr double kFarLine = 12.0;
 // Longer sums than this are left to direct-channels: their weights do not stay in L1, and it asks
-// for them ahead.
+// for them ahead (Zen 4, AVX2, time over its own, at 28: 1×1 of 128 channels to 64 filters 0.96,
+// 256 0.99, 512 1.01; of 256 to 256 filters 1.01, 384 1.03; 3×3 24->64@56 1.02, 36->64 1.03).
 constexpr std::ptrdiff_t kLongest = 256;
 // Nor must a copy under one row be larger than this: half of Zen 4's L2.
 constexpr std::ptrdiff_t kCopyMost = std::ptrdiff_t{1} << 17;
