@@ -153,11 +153,12 @@ export function imageOf(layer: Layer, shape: readonly number[], argument: string
   const channels = extent(shape, channelAxis, 0, argument);
   const expected = layer.groupChannels * layer.groups;
   if (channels !== expected) {
+    const perGroup = layer.groups === 1 ? '' : ` for each of ${layer.groups} groups`;
     throw invalidValue(
       `${argument}[${channelAxis}]`,
-      `${expected} channels`,
+      expected === 1 ? '1 channel' : `${expected} channels`,
       channels,
-      `the filter has ${layer.groupChannels} for each of ${layer.groups} groups`,
+      `the filter has ${layer.groupChannels}${perGroup}`,
     );
   }
   return {

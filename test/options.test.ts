@@ -118,6 +118,15 @@ test.each<[string, unknown, string]>([
   expect((error as Error).message).toBe(`Expected ${sentence}`);
 });
 
+test.each([
+  [1, 2, '1 channel for shape[1], received 2 (the filter has 1)'],
+  [3, 2, '3 channels for shape[1], received 2 (the filter has 1 for each of 3 groups)'],
+])('channels in %i groups that the filter does not fit', (groups, channels, sentence) => {
+  const layer = new Conv2d(ones(3, 1, 3, 3), { groups });
+  const error = caught(() => layer.outputShape([1, channels, 5, 5]));
+  expect((error as Error).message).toBe(`Expected ${sentence}`);
+});
+
 describe('the options themselves', () => {
   const values = [...notObjects, [], new Float32Array(3), revokedProxy({})];
 
