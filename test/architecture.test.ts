@@ -28,6 +28,19 @@ function matches(path: string, pattern: RegExp): string[] {
 const importsOf = (path: string) => matches(path, /^(?:import|export|\}).* from '(.+)';$/gm);
 const includesOf = (path: string) => matches(path, /^\s*#\s*include\s*[<"](.+)[>"]/gm);
 
+/** Functions and methods, by how formatters indent them, with their lines. */
+function functionsOf(path: string): { first: string; length: number }[] {
+  const lines = read(path).split('\n');
+  return lines.flatMap((first, begin) => {
+    const indent = /^( {2})?(?=[\w#~[])/.exec(first)?.[0];
+    if (indent === undefined || !first.includes('(')) return [];
+    const head = lines.slice(begin).findIndex((line) => /[;{}]$/.test(line));
+    if (head < 0 || !lines[begin + head]?.endsWith('{')) return [];
+    const body = lines.slice(begin + head + 1).findIndex((line) => line.startsWith(`${indent}}`));
+    return [{ first, length: head + body + 2 }];
+  });
+}
+
 const libraryFiles = filesIn('lib', /\.ts$/);
 const nativeFiles = filesIn('native', /\.(cc|h)$/);
 
@@ -185,6 +198,15 @@ describe('size and style', () => {
   test('no file is longer than 400 lines', () => {
     const lines = (path: string) => read(path).split('\n').length;
     expect([...libraryFiles, ...nativeFiles].filter((path) => lines(path) > 400)).toEqual([]);
+  });
+
+  // What a kernel unrolls is one function, whatever its length.
+  test('no function is longer than 60 lines, but for kernels', () => {
+    const others = nativeFiles.filter((path) => !path.startsWith('native/kernel/'));
+    for (const path of [...libraryFiles, ...others]) {
+      const long = functionsOf(path).filter(({ length }) => length > 60);
+      expect(long, path).toEqual([]);
+    }
   });
 
   test('no file is a drawer for odds and ends', () => {
