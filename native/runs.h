@@ -70,7 +70,12 @@ inline void gather_run(float* dst, const float* src, std::ptrdiff_t step, std::p
     copy_run(dst, src, count);
     return;
   }
-  for (std::ptrdiff_t i = 0; i < count; ++i) dst[i] = src[i * step];
+  std::ptrdiff_t i = 0;
+  for (; i + 4 <= count; i += 4) {
+    const float* x = src + i * step;
+    *reinterpret_cast<Quad*>(dst + i) = Quad{x[0], x[step], x[2 * step], x[3 * step]};
+  }
+  for (; i < count; ++i) dst[i] = src[i * step];
 }
 
 // From so many neighbours on, which are cache lines of their own, asking for them ahead is repaid
