@@ -12,15 +12,15 @@ import { describeProblem, type Kind, type Problem, randomProblem } from '../prob
 const FIRST_SEED = Number(process.env.GEMMCONV_TEST_SEED ?? 1);
 /** Kinds of test/exact.test.ts, but for the large ones. */
 const SWEEP: readonly (readonly [Kind, number])[] = [
-  ['general', 8],
-  ['grouped', 4],
-  ['deep', 4],
-  ['wide', 4],
-  ['padded', 4],
-  ['narrow', 4],
-  ['planes', 2],
-  ['pairs', 4],
-  ['images', 8],
+  ['general', 16],
+  ['grouped', 8],
+  ['deep', 8],
+  ['wide', 8],
+  ['padded', 8],
+  ['narrow', 8],
+  ['planes', 4],
+  ['pairs', 8],
+  ['images', 16],
 ];
 
 const [isa = 'golden', multiple = '1'] = process.argv.slice(2);
