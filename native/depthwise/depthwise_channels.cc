@@ -26,7 +26,8 @@ class Strips {
         down_(d.patches.stride_h, d.patches.dilation_h),
         across_(d.patches.stride_w, d.patches.dilation_w),
         tiles_(shared_tiles()),
-        rows_(rows_of_tile()) {}
+        rows_(rows_of_tile()),
+        pixels_(pixels_of_tile()) {}
 
   DepthwiseChannelsForm form() const {
     return {tiles_ != nullptr, {static_cast<int>(rows_) * d_.kernel->pixels, 1}};
@@ -42,8 +43,7 @@ class Strips {
     const std::ptrdiff_t height =
         along_rows ? tile : std::max(kRowsOfStrip / tile, std::ptrdiff_t{1}) * tile;
     for (std::ptrdiff_t first = 0; first < std::min(across_.apart, p.out_width); ++first) {
-      const Panels parts((p.out_width - first + across_.apart - 1) / across_.apart,
-                         d_.kernel->pixels, 1);
+      const Panels parts((p.out_width - first + across_.apart - 1) / across_.apart, pixels_, 1);
       for (std::ptrdiff_t oh = rows.begin; oh < rows.end; oh += height) {
         for (std::ptrdiff_t j = 0; j < parts.count(); ++j) {
           strip({oh, std::min(oh + height, rows.end)}, channels,
@@ -63,11 +63,19 @@ class Strips {
     const Patches& p = d_.patches;
     const DepthwiseChannelsKernel& kernel = *d_.kernel;
     if (p.kernel_h > p.kernel_w || p.kernel_w % 2 == 0 || p.kernel_w / 2 >= kDepthwiseWidths ||
-        across_.step > kDepthwiseSteps || p.out_width / across_.apart < kernel.least_pixels) {
+        across_.step > kDepthwiseSteps) {
       return nullptr;
     }
-    const auto* tiles = kernel.tile[p.kernel_w / 2][across_.step - 1];
-    return tiles[kernel.pixels - 1] == nullptr ? nullptr : tiles;
+    const std::ptrdiff_t width = p.kernel_w / 2;
+    const std::ptrdiff_t step = across_.step - 1;
+    const bool are_enough = kernel.most_pixels[width][step] > 0 &&
+                            p.out_width / across_.apart >= kernel.least_pixels[width][step];
+    return are_enough ? kernel.tile[width][step] : nullptr;
+  }
+
+  std::ptrdiff_t pixels_of_tile() const {
+    return tiles_ == nullptr ? d_.kernel->pixels
+                             : d_.kernel->most_pixels[d_.patches.kernel_w / 2][across_.step - 1];
   }
 
   // Two only where the window is square: a flatter one ends before the kernel's does, and the sums
@@ -117,7 +125,8 @@ class Strips {
                                to_second(channels),
                                d_.is_streamed,
                                down_.apart * p.out_width * d_.destination.pixel_stride,
-                               &output};
+                               &output,
+                               d_.is_far};
     // Tiles are rows_ high, down_.apart apart, and interleave with their neighbours.
     for (std::ptrdiff_t first = block.begin; first < block.end; first += rows_ * down_.apart) {
       for (std::ptrdiff_t oh = first; oh < std::min(first + down_.apart, block.end); ++oh) {
@@ -139,7 +148,7 @@ class Strips {
   const DepthwiseChannels& d_;
   const Interleaving down_, across_;
   const Tile* const tiles_;
-  const std::ptrdiff_t rows_;  // of a tile, at most
+  const std::ptrdiff_t rows_, pixels_;  // of a tile, at most
 };
 
 }  // namespace

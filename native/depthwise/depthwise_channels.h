@@ -17,6 +17,7 @@ struct DepthwiseChannels {
   const float* weights;
   Patches patches;          // from the first channel on
   Destination destination;  // from the first filter on
+  bool is_far;              // too much for L2
   bool is_streamed;         // through the caches, from memory to memory
 };
 

@@ -7,6 +7,7 @@
 #include "depthwise/depthwise_repeated.h"
 #include "filter.h"
 #include "lines.h"
+#include "system/cpu.h"
 #include "views.h"
 
 namespace gemmconv {
@@ -50,6 +51,11 @@ bool is_copied(const Conv2dPlan& plan) {
 // Threads take rows, unless there are hardly any: two on the same pixels pull lines out of each
 // other's caches (Zen 4, 2 threads, 384@14: 0.0149 → 0.0089 ms).
 constexpr std::ptrdiff_t kRowsToCut = 4;
+
+// Whether input and output are more than L2 holds.
+bool is_far(const Conv2dProblem& p) {
+  return tensor_bytes(p) > static_cast<double>(cache_sizes().l2);
+}
 
 class DepthwiseChannelsAlgorithm final : public Algorithm {
  public:
@@ -137,6 +143,7 @@ class DepthwiseChannelsAlgorithm final : public Algorithm {
             nullptr,
             patches_of(p, nullptr, 0, 0),
             {},
+            !is_copied(plan) && is_far(p),
             // Zen 4, 144@56: where caches might hold it, asking ahead neither helps nor harms.
             !is_copied(plan) && leaves_caches(p)};
   }

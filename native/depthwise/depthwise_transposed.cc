@@ -89,7 +89,7 @@ class Bands {
     patches.image = image - first * patches.row_stride;
     float* const c = sums - first_output * p_.out_width * lanes_;
     return {d_.kernel, lanes_, weights, patches, {c, nullptr, 1, lanes_, kUntouched.bias, kNone},
-            false};
+            false,     false};
   }
 
   void write(std::ptrdiff_t panel, std::ptrdiff_t m, Range rows, const float* sums) const {

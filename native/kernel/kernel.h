@@ -357,13 +357,17 @@ struct DepthwiseChannelsTile {
   bool asks_below;  // for what the next tile below will read and write
   std::ptrdiff_t output_row_stride;
   const Output* output;  // its rows are pixels
+  bool is_far;           // from L2
 };
 
 struct DepthwiseChannelsKernel {
   int lanes;
   int rows[kDepthwiseWidths];  // most rows of a tile[]
-  int pixels, least_pixels;    // most of a row, and fewest of tile[]
+  int pixels;                  // most of a row of an any_tile
   bool asks_always;            // for the tile below, line by line, if its pixels are contiguous
+  // As tile[], without pixels: the most of a row, and the fewest. None where there is no tile.
+  int most_pixels[kDepthwiseWidths][kDepthwiseSteps],
+      least_pixels[kDepthwiseWidths][kDepthwiseSteps];
   // [kernel_w / 2][step - 1][pixels - 1]; null where there is none.
   void (*tile[kDepthwiseWidths][kDepthwiseSteps][kMaxRows])(const DepthwiseChannelsTile&);
   void (*any_tile[kMaxRows])(const DepthwiseChannelsTile&);  // any width and step, one row
