@@ -203,11 +203,13 @@ std::ptrdiff_t share_between(std::ptrdiff_t panels, const Direct& d, bool by_ste
     return part;
   }
   if (!d.kernel->counts_asks || tile.row != TapRow::one) return 0;
-  tile.asks = tile.channels;
+  tile.ask_every = 1;
   if (d.patches.column_stride == 1) return 0;
   const std::ptrdiff_t lines = (tile.ahead + kLineFloats - 1) / kLineFloats;
-  tile.asks = std::min(tile.channels, (lines + panels - 1) / panels);
-  return tile.asks * kLineFloats;
+  const std::ptrdiff_t share = (lines + panels - 1) / panels;
+  const std::ptrdiff_t asks = std::max<std::ptrdiff_t>(std::min(tile.channels, share), 1);
+  tile.ask_every = std::max<std::ptrdiff_t>(tile.channels / asks, 1);
+  return asks * kLineFloats;
 }
 
 // All panels of a block of filters at one tile of pixels, for a block of channels. From panel to

@@ -77,7 +77,8 @@ struct DirectTile {
   bool first, last;
   int valid_lanes;
   const Output* output;
-  std::ptrdiff_t asks;  // how many taps of a 1×1 filter ask, of a kernel that counts_asks
+  // Of a kernel that counts_asks: in so many taps of a 1×1 filter one asks.
+  std::ptrdiff_t ask_every;
 };
 
 // The largest tile: up to so many rows of so many vectors.
