@@ -116,6 +116,7 @@ const CLANG: Expected = {
     '3 by two': { avx2: 20, baseline: 7 },
     5: { avx512: 13, avx2: 28, baseline: 28 },
     '5 by two': { avx512: 28, avx2: 75, baseline: 30 },
+    '2 by two': { avx2: 1 },
   },
   outputVectors: 64,
 };

@@ -22,10 +22,11 @@ struct StripKernel {
   void (*copy_line)(const StripLine&);
   std::ptrdiff_t lanes;  // fewest pixels to split
   // [channels - 2]: pixels that have no others, to a line of each channel.
-  void (*split[kMostSplit - 1])(const float* src, std::ptrdiff_t pixels, float* dst, std::ptrdiff_t dst_stride);
+  void (*split[kMostSplit - 1])(const float* src, std::ptrdiff_t pixels, float* dst,
+                                std::ptrdiff_t dst_stride);
   // The same of pairs of pixels: their first to dst, their second to other.
-  void (*split_pairs[kMostSplit - 1])(const float* src, std::ptrdiff_t pairs, float* dst, float* other,
-                         std::ptrdiff_t dst_stride);
+  void (*split_pairs[kMostSplit - 1])(const float* src, std::ptrdiff_t pairs, float* dst,
+                                      float* other, std::ptrdiff_t dst_stride);
 };
 
 }  // namespace gemmconv

@@ -181,32 +181,7 @@ void seat_tests(Suite& suite) {
   });
 }
 
-void sharing_tests(Suite& suite) {
-  suite.test("a small job goes ahead of large ones, and interrupts them", [&] {
-    Bench bench;
-    Job& huge = bench.add(kHugeNs, 9);
-    Job& small = bench.add(kSmallNs, 1);
-    suite.check(bench.schedule.take().job == &small, "waits behind a huge one");
-    suite.check(bench.schedule.take().job == &huge, "huge");
-    suite.check(!bench.schedule.waiting_below(huge.size_class), "interrupted by nothing");
-    bench.schedule.charge(huge.size_class, 1e9);
-    Job& next = bench.add(kSmallNs, 1);
-    suite.check(bench.schedule.waiting_below(huge.size_class), "not seen");
-    suite.check(!bench.schedule.waiting_below(next.size_class), "interrupts its equals");
-    suite.check(bench.schedule.take(huge.size_class).job == &next, "waits for a huge one");
-    suite.check(!bench.schedule.take(huge.size_class), "a job interrupts its equals");
-  });
-  suite.test("jobs listed by class", [&] {
-    Bench bench;
-    bench.add(kSmallNs, 1);
-    bench.add(kSmallNs, 1);
-    Job& huge = bench.add(kHugeNs, 1);
-    const Schedule& schedule = bench.schedule;
-    suite.check(schedule.listed(0) == 2 && schedule.listed(huge.size_class) == 1, "added");
-    bench.schedule.take();
-    bench.schedule.remove(huge);
-    suite.check(schedule.listed(0) == 1 && schedule.listed(huge.size_class) == 0, "gone");
-  });
+void report_tests(Suite& suite) {
   suite.test("reports are due when no more waits than there is to tell, or after a while", [&] {
     const Reports::Time begin{};
     Reports reports;
@@ -243,6 +218,34 @@ void sharing_tests(Suite& suite) {
     reports.add(large, begin);
     suite.check(reports.smallest() == Reports::kGathered, "one that was told of");
   });
+}
+
+void sharing_tests(Suite& suite) {
+  suite.test("a small job goes ahead of large ones, and interrupts them", [&] {
+    Bench bench;
+    Job& huge = bench.add(kHugeNs, 9);
+    Job& small = bench.add(kSmallNs, 1);
+    suite.check(bench.schedule.take().job == &small, "waits behind a huge one");
+    suite.check(bench.schedule.take().job == &huge, "huge");
+    suite.check(!bench.schedule.waiting_below(huge.size_class), "interrupted by nothing");
+    bench.schedule.charge(huge.size_class, 1e9);
+    Job& next = bench.add(kSmallNs, 1);
+    suite.check(bench.schedule.waiting_below(huge.size_class), "not seen");
+    suite.check(!bench.schedule.waiting_below(next.size_class), "interrupts its equals");
+    suite.check(bench.schedule.take(huge.size_class).job == &next, "waits for a huge one");
+    suite.check(!bench.schedule.take(huge.size_class), "a job interrupts its equals");
+  });
+  suite.test("jobs listed by class", [&] {
+    Bench bench;
+    bench.add(kSmallNs, 1);
+    bench.add(kSmallNs, 1);
+    Job& huge = bench.add(kHugeNs, 1);
+    const Schedule& schedule = bench.schedule;
+    suite.check(schedule.listed(0) == 2 && schedule.listed(huge.size_class) == 1, "added");
+    bench.schedule.take();
+    bench.schedule.remove(huge);
+    suite.check(schedule.listed(0) == 1 && schedule.listed(huge.size_class) == 0, "gone");
+  });
   suite.test("a flood of small jobs leaves a huge one its share", [&] {
     const double share = share_of_huge_job(1000);
     suite.check(share > 0.04 && share < 0.1, "share " + std::to_string(share));
@@ -254,6 +257,7 @@ void sharing_tests(Suite& suite) {
 void schedule_tests(Suite& suite) {
   seat_tests(suite);
   sharing_tests(suite);
+  report_tests(suite);
 }
 
 }  // namespace gemmconv::test
