@@ -32,6 +32,8 @@ constexpr std::ptrdiff_t kFewestRowsOf3x3 = 16, kFewestRowsOf5x5 = 40, kMostRows
 // now that by a tenth, at 5760 and 8208 it is the worse.
 constexpr std::ptrdiff_t kFloatsOfWideRow = 1200;
 constexpr std::ptrdiff_t kFloatsAhead = 192;
+// Dilations and paddings have no bounds, so many floats have.
+constexpr std::ptrdiff_t kFarthest = std::ptrdiff_t{1} << 40;
 // Floats of a row of outputs that are streamed: of fewer, a run would be longer than it was planned
 // for. Of 3×3 windows where two vectors are a line, more (AVX2, 64@256 31 -> 38 ms, 3@512 2.9
 // -> 2.8 to 4.1 -> 4.5, 20@800 5.2 -> 4.7, three channels of 1080p 2.9 -> 2.25).
@@ -62,7 +64,8 @@ class Shape {
     const bool is_wide = wide >= kFloatsOfWideRow;
     const std::ptrdiff_t below = rows * down.apart;
     ahead = is_wide ? kFloatsAhead : std::min(below * p.stride_h, p.height) * wide;
-    output_ahead = is_wide ? kFloatsAhead : below * lines.outputs();
+    output_ahead = is_wide ? kFloatsAhead
+                           : std::min(below, kFarthest / (lines.outputs() + 1)) * lines.outputs();
     if (d.interleaved == 1) output_ahead = std::min(output_ahead, d.destination.filter_stride);
     if (down.step == 1 && is_3x3) {
       kernels = kernel.run3;

@@ -291,6 +291,10 @@ void workspace_tests(Suite& suite) {
             p.pad_left = left * stride;
             const Conv2dPlan plan = plan_of(with(p, AlgorithmName::depthwise));
             suite.check(plan.workspace_bytes() < std::size_t{1} << 20, "depthwise");
+            Conv2dProblem flat = with(p, AlgorithmName::depthwise);
+            flat.kernel_h = 1;
+            flat.dilation_h = std::ptrdiff_t{1} << 35;
+            suite.check(plan_of(flat).estimated_cycles() > 0, "dilated, without overflow");
           }
         }
       }

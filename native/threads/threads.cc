@@ -338,7 +338,9 @@ void ThreadPool::rest(Worker& self, Lock& lock) noexcept {
   self.release_scratch();
   ++sleeping_;
   const auto is_wanted = [&] { return may_work(self.id) && schedule_.listed() > 0; };
-  while (!wake_.wait_for(lock, BufferCache::kKept, is_wanted)) {
+  // By the clock on the wall: to wait by the steady one takes glibc 2.30.
+  using Wall = std::chrono::system_clock;
+  while (!wake_.wait_until(lock, Wall::now() + BufferCache::kKept, is_wanted)) {
     lock.unlock();
     const bool is_more_kept = BufferCache::process().let_go();
     lock = acquire();
