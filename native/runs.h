@@ -71,10 +71,7 @@ inline void gather_run(float* dst, const float* src, std::ptrdiff_t step, std::p
     return;
   }
   std::ptrdiff_t i = 0;
-  for (; i + 4 <= count; i += 4) {
-    const float* x = src + i * step;
-    *reinterpret_cast<Quad*>(dst + i) = Quad{x[0], x[step], x[2 * step], x[3 * step]};
-  }
+  for (; i + 4 <= count; i += 4) gather_quad(dst + i, src + i * step, step);
   for (; i < count; ++i) dst[i] = src[i * step];
 }
 

@@ -72,6 +72,7 @@ class Blocks {
                  false,          nullptr};
     std::ptrdiff_t runs = block.rows;
     if (row == width && block.columns == width) {
+      // Nothing lies between the rows.
       run.lanes = run.columns = run.row = block.rows * width;
       runs = 1;
     } else if (d_.runs_on()) {

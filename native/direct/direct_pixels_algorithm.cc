@@ -36,15 +36,16 @@ constexpr double kCopyWholePixels = 0.7;
 constexpr double kCopyFewChannels = 0.35;
 constexpr double kStoreFewFilters = 0.5;
 constexpr std::ptrdiff_t kFew = 4;
+// Of planes, one by one, where steps are longer.
 constexpr double kCopyScattered = 3.0;
+// The same where each has a line to itself (3×300 1->100 on 40×300, AVX2).
+constexpr double kCopyLines = 7.0;
 // Of planes, all columns under a step of three or four at once (patches of 4×4 and 3×3 side by
 // side, AlexNet's 11×11).
 constexpr double kCopyPhases = 0.8;
 // And of each line of a strip, where there are no groups (1×1 with steps of two 320->3@7: nchw 14,
 // nhwc 8).
-constexpr double kCopyLine = 10.0;
-// The same where each has a line to itself (3×300 1->100 on 40×300, AVX2).
-constexpr double kCopyLines = 7.0;
+constexpr double kLineOfStrip = 10.0;
 // A load that crosses a cache line, as all but one of 16 unaligned vectors of 16 lanes do, takes so
 // much longer (5×5 1->1@1080p: then depthwise is the faster, as it is).
 constexpr double kCrossing = 1.25;
@@ -263,7 +264,7 @@ class DirectPixelsAlgorithm final : public Algorithm {
                         : strip.splits_phases()                    ? kCopyPhases
                         : p.stride_w <= kLineFloats                ? kCopyScattered
                                                                    : kCopyLines;
-    const double line = p.groups == 1 ? kCopyLine / static_cast<double>(strip.row_stride()) : 0;
+    const double line = p.groups == 1 ? kLineOfStrip / static_cast<double>(strip.row_stride()) : 0;
     const double copy = static_cast<double>(down * across * strip.floats()) * (move + line) *
                         units_a_cycle(d.kernel->lanes);
     if (strip.row_stride() == p.out_width) return copy + run_cost(plan, rows * p.out_width);

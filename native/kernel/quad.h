@@ -11,6 +11,11 @@ namespace {
 typedef float Quad
     __attribute__((vector_size(4 * sizeof(float)), aligned(alignof(float)), may_alias));
 
+// dst[i] = src[i · step], i in [0, 4).
+[[gnu::always_inline]] inline void gather_quad(float* dst, const float* src, std::ptrdiff_t step) {
+  *reinterpret_cast<Quad*>(dst) = Quad{src[0], src[step], src[2 * step], src[3 * step]};
+}
+
 // dst[l · dst_stride + r] = src[r · src_stride + l], r and l in [0, 4).
 [[gnu::always_inline]] inline void transpose_quads(const float* src, std::ptrdiff_t src_stride,
                                                    float* dst, std::ptrdiff_t dst_stride) {

@@ -90,8 +90,7 @@ void copy_apart(float* dst, const float* src, std::ptrdiff_t step, std::ptrdiff_
   }
   for (std::ptrdiff_t i = 0; i < count; i += 4) {
     const std::ptrdiff_t at = i + 4 <= count ? i : count - 4;
-    const float* x = src + at * step;
-    *reinterpret_cast<Quad*>(dst + at) = Quad{x[0], x[step], x[2 * step], x[3 * step]};
+    gather_quad(dst + at, src + at * step, step);
   }
 }
 

@@ -67,7 +67,8 @@ void check_packed(Suite& suite, const Isa& isa, std::ptrdiff_t channels, std::pt
 
 // Every variant's, of small and large layers.
 void check_tiles(Suite& suite, const Isa& isa) {
-  constexpr int kMostRegisters = 32;
+  const GemmKernel& gemm = *isa.kernels.gemm;
+  const int registers = gemm.mr * gemm.vectors < 16 ? 16 : 32;
   for (const Algorithm* algorithm : algorithms()) {
     use_variant(algorithm->variant());
     for (const Layout layout : {Layout::nchw, Layout::nhwc}) {
@@ -79,7 +80,7 @@ void check_tiles(Suite& suite, const Isa& isa) {
             const std::optional<Conv2dPlan> plan = make_plan(p, isa, 1);
             if (!plan) continue;
             const TileShape tile = plan->tile;
-            suite.check(tile.mr > 0 && tile.vectors > 0 && tile.mr * tile.vectors < kMostRegisters,
+            suite.check(tile.mr > 0 && tile.vectors > 0 && tile.mr * tile.vectors < registers,
                         algorithm->variant());
           }
         }
