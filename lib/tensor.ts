@@ -79,6 +79,8 @@ export function readTensor(
 ): RawTensor {
   if (!isRecord(value)) throw invalidType(argument, expected, value);
   const { data, shape } = value;
+  // A promise that was not awaited, most likely, or another library's tensor.
+  if (data === undefined && shape === undefined) throw invalidType(argument, expected, value);
   return {
     data: asFloat32(data, `${argument}.data`),
     shape: readShape(shape, rank, `${argument}.shape`),

@@ -158,7 +158,7 @@ export function imageOf(layer: Layer, shape: readonly number[], argument: string
       `${argument}[${channelAxis}]`,
       expected === 1 ? '1 channel' : `${expected} channels`,
       channels,
-      `the filter has ${layer.groupChannels}${perGroup}`,
+      `the filter has ${layer.groupChannels}${perGroup}; the layout is ${LAYOUTS[layer.layout]}`,
     );
   }
   return {

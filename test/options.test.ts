@@ -119,8 +119,12 @@ test.each<[string, unknown, string]>([
 });
 
 test.each([
-  [1, 2, '1 channel for shape[1], received 2 (the filter has 1)'],
-  [3, 2, '3 channels for shape[1], received 2 (the filter has 1 for each of 3 groups)'],
+  [1, 2, '1 channel for shape[1], received 2 (the filter has 1; the layout is nchw)'],
+  [
+    3,
+    2,
+    '3 channels for shape[1], received 2 (the filter has 1 for each of 3 groups; the layout is nchw)',
+  ],
 ])('channels in %i groups that the filter does not fit', (groups, channels, sentence) => {
   const layer = new Conv2d(ones(3, 1, 3, 3), { groups });
   const error = caught(() => layer.outputShape([1, channels, 5, 5]));

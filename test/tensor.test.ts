@@ -17,6 +17,19 @@ async function expectBoth(given: Tensor, argument: string): Promise<void> {
   await expectRejection(identity.run(given), 'VALUE', argument);
 }
 
+// The commonest: an await that is missing.
+test('an object without data and shape', async () => {
+  const tensor = 'a tensor { data, shape }';
+  const promise = wrong(identity.run(row(new Float32Array(8))));
+  await expect(identity.run(promise)).rejects.toThrow(
+    `Expected ${tensor} for input, received an instance of Promise`,
+  );
+  expect(() => identity.runSync(ones(1, 1, 1, 8), { add: promise })).toThrow(
+    `Expected a Float32Array or ${tensor} for options.add, received an instance of Promise`,
+  );
+  expect(() => new Conv2d(wrong({}))).toThrow(`Expected ${tensor} for filter, received an object`);
+});
+
 describe('memory that is gone', () => {
   test('detached', async () => {
     const gone = new Float32Array(8);
