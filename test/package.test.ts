@@ -1,8 +1,9 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, posix } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
+import { linksOf, readMarkdown } from './docs/markdown.js';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
@@ -23,6 +24,8 @@ const paths = packed.files.map(({ path }) => path);
 /** Each kind of file that is published, and whether there must be one. */
 const KINDS: Readonly<Record<string, RegExp>> = {
   'what npm wants': /^(package\.json|README\.md|LICENSE|CHANGELOG\.md)$/,
+  'what README leads to':
+    /^((ARCHITECTURE|CONTRIBUTING|SECURITY|bench\/README)|docs\/[\w/-]+)\.md$/,
   'the library': /^dist\/[\w-]+\.(js|d\.ts)$/,
   'the command': /^dist\/(bench|test)\/[\w/-]+\.js$/,
   'for debuggers': /^(dist\/[\w-]+\.js\.map|lib\/[\w-]+\.ts)$/,
@@ -41,6 +44,18 @@ test.each(Object.entries(KINDS))('%s', (name, kind) => {
   const found = paths.filter((path) => kind.test(path));
   if (name === 'prebuilt addons' && !existsSync(join(root, 'prebuilds'))) return;
   expect(found).not.toEqual([]);
+});
+
+test('its pages lead to no page that it does not hold', () => {
+  const pages = paths.filter((path) => path.endsWith('.md'));
+  const linked = pages.flatMap((page) =>
+    linksOf(readMarkdown(page))
+      .map(({ target }) => target.split('#')[0] ?? '')
+      .filter((path) => path.endsWith('.md') && !path.startsWith('https:'))
+      .map((path) => posix.join(posix.dirname(page), path)),
+  );
+  expect(linked.length).toBeGreaterThan(100);
+  expect(linked.filter((path) => !pages.includes(path))).toEqual([]);
 });
 
 test('every source has been compiled, and nothing is left of others', () => {
