@@ -9,6 +9,7 @@ namespace {
 
 constexpr int kMr = GEMMCONV_MR;
 constexpr int kVectors = GEMMCONV_VECTORS;
+static_assert(kMr * kVectors + kVectors + 1 <= GEMMCONV_REGISTERS, "tile spills");
 
 // Without one GCC 12 keeps the sums of three unrolled taps on the stack (SSE2).
 constexpr bool kHasSpareRegister = kMr * kVectors + kVectors + 1 < GEMMCONV_REGISTERS;

@@ -15,6 +15,11 @@ constexpr bool kExists = GEMMCONV_REGISTERS == 16 && kLanes == 8;
 constexpr TileShape kUsual = {6, 2};
 constexpr TileShape kWide = {4, 3};
 
+constexpr bool fits(TileShape tile) {
+  return tile.mr * tile.vectors + tile.vectors + 1 <= GEMMCONV_REGISTERS;
+}
+static_assert(!kExists || (fits(kUsual) && fits(kWide)), "tile spills");
+
 template <int R, int V>
 [[gnu::always_inline]] inline void add_steps(Vec (&acc)[R][V], const DirectRowsRun& t,
                                              const float* image, const float*& w) {

@@ -5,6 +5,8 @@
 namespace gemmconv::GEMMCONV_ISA {
 namespace {
 
+static_assert(GEMMCONV_LANES <= kMaxLanes);
+
 #if defined(__FMA__) || defined(__ARM_FEATURE_FMA)
 constexpr bool kFuses = true;
 #else
