@@ -9,14 +9,13 @@
 namespace gemmconv {
 namespace {
 
-constexpr std::ptrdiff_t kMostLanes = 16;
 // Pixels of the image and of the output at hand, 64 bytes each with the widest vectors.
 constexpr std::ptrdiff_t kPixelsOfBand = 2048;
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 // Bias and activation wait for the way back: -0 is what a sum stays the same by, whatever it is.
 constexpr struct Untouched {
-  alignas(64) float bias[kMostLanes];
+  alignas(64) float bias[kMaxLanes];
   constexpr Untouched() : bias{} {
     for (float& b : bias) b = -0.0f;
   }
@@ -97,7 +96,7 @@ class Bands {
     const std::ptrdiff_t channels = channels_of(panel);
     Output output = d_.destination.tile(Lanes::pixels, filter, rows.begin * p_.out_width);
     output.row_stride *= d_.multiplier;
-    float bias[kMostLanes];
+    float bias[kMaxLanes];
     for (std::ptrdiff_t c = 0; c < channels; ++c) bias[c] = output.bias[c * d_.multiplier];
     output.bias = bias;
     d_.vectors->write({sums, rows.size() * p_.out_width, channels, true, output});

@@ -9,7 +9,6 @@
 namespace gemmconv {
 namespace {
 
-constexpr std::ptrdiff_t kMostLanes = 16;
 constexpr std::ptrdiff_t kMostPixels = 16;
 // Rows of a filter: with those that are new as many as the ring has, which is to stay in L1.
 constexpr std::ptrdiff_t kTallest = 7;
@@ -158,7 +157,7 @@ class Columns {
   }
 
   bool compute(const Column& at, const float* weights, float* ring) const {
-    alignas(64) float sums[kMostPixels * kMostLanes];
+    alignas(64) float sums[kMostPixels * kMaxLanes];
     DirectGroupsTile tile = tile_of(at, weights, ring);
     Output output = d_.destination.tile(Lanes::channels, 0, 0);
     output.row_stride *= across_.apart;
@@ -186,7 +185,7 @@ class Columns {
   const Interleaving down_, across_;
   // The ring: floats of a row; rows that are new from output to output; rows.
   const std::ptrdiff_t row_, new_rows_, height_;
-  int sources_[kMostLanes];
+  int sources_[kMaxLanes];
 };
 
 }  // namespace
