@@ -16,36 +16,42 @@
 namespace gemmconv {
 namespace {
 
-// All in cycles of Zen 4. Calling and finishing a tile, besides storing its outputs (1×1
-// 24->144@56, both ISAs); finishing an output through memory (ResNeXt's 3×3 at 56, 28 and 14).
+// What follows is in cycles of Zen 4.
+
+// A tile: to call and finish it, besides storing its outputs (1×1 24->144@56, both ISAs); to call
+// one of those that are computed several a call (AVX2, 3×3 3->64@224, 1->6 on 100×150).
 constexpr double kTile = 25.0;
-// Calling one of those that are computed several a call (AVX2, 3×3 3->64@224, 1->6 on 100×150).
 constexpr double kRepeatedTile = 4.0;
+// An output that is finished through memory (ResNeXt's 3×3 at 56, 28 and 14), and one that is
+// stored by vectors of pixels: nhwc, all two to four filters there are (3×3 3->3@512, @1080p by
+// two).
 constexpr double kFinishInMemory = 0.4;
-// Copying one float of the image: neighbours, and every other, by vectors; others one by one; by
-// blocks where channels are neighbours (the first layers of ResNet, MobileNet and AlexNet;
-// ResNeXt), and where they are whole cache lines (1×1 64->2@256, 64->12@112, 96->24@56).
-constexpr double kCopyPixels = 0.6;
-constexpr double kCopyChannels = 1.2;
-constexpr double kCopyChannelLines = 0.6;
-// The same of four channels and more that have no others beside them, whole pixels after each other
-// (1×1 8->6 on 320×240, 3×3 with steps of two 6->2@112, 8->5 on 100×150).
-constexpr double kCopyWholePixels = 0.7;
-// The same, and storing an output, where the channels, and the filters, are two to four, and all
-// there are: vectors of pixels (1×1 3->1@512, 3×3 3->3@512; 3×3 3->3@1080p by two).
-constexpr double kCopyFewChannels = 0.35;
 constexpr double kStoreFewFilters = 0.5;
 constexpr std::ptrdiff_t kFew = 4;
-// Of planes, one by one, where steps are longer.
-constexpr double kCopyScattered = 3.0;
-// The same where each has a line to itself (3×300 1->100 on 40×300, AVX2).
-constexpr double kCopyLines = 7.0;
-// Of planes, all columns under a step of three or four at once (patches of 4×4 and 3×3 side by
+
+// A line of a strip, where there are no groups (1×1 with steps of two 320->3@7: nchw 14, nhwc 8).
+constexpr double kLineOfStrip = 10.0;
+// A float of a strip of planes: neighbours, or every other, by vectors (the first layers of ResNet
+// and MobileNet).
+constexpr double kCopyPixels = 0.6;
+// Of planes, steps of three or four: all columns under one at once (patches of 4×4 and 3×3 side by
 // side, AlexNet's 11×11).
 constexpr double kCopyPhases = 0.8;
-// And of each line of a strip, where there are no groups (1×1 with steps of two 320->3@7: nchw 14,
-// nhwc 8).
-constexpr double kLineOfStrip = 10.0;
+// Of planes, longer steps: one by one; and each from a cache line of its own (3×300 1->100 on
+// 40×300, AVX2).
+constexpr double kCopyScattered = 3.0;
+constexpr double kCopyLines = 7.0;
+// Of nhwc, where two to four channels are all there are: by vectors of pixels (1×1 3->1@512, 3×3
+// 3->3@512).
+constexpr double kCopyFewChannels = 0.35;
+// Of nhwc, where more, but not a cache line, are all there are: whole pixels after each other (1×1
+// 8->6 on 320×240, 3×3 with steps of two 6->2@112, 8->5 on 100×150).
+constexpr double kCopyWholePixels = 0.7;
+// Of nhwc, channels of a group: by blocks (ResNeXt); and any by whole cache lines (1×1 64->2@256,
+// 64->12@112, 96->24@56).
+constexpr double kCopyChannels = 1.2;
+constexpr double kCopyChannelLines = 0.6;
+
 // A load that crosses a cache line, as all but one of 16 unaligned vectors of 16 lanes do, takes so
 // much longer (5×5 1->1@1080p: then depthwise is the faster, as it is).
 constexpr double kCrossing = 1.25;
@@ -246,6 +252,18 @@ class DirectPixelsAlgorithm final : public Algorithm {
            units_a_cycle(plan.isa->kernels.direct_pixels->lanes);
   }
 
+  // Of a float of a strip.
+  static double copy_cycles(const Conv2dProblem& p, const Strip& strip) {
+    if (p.layout == Layout::nchw || p.channels == 1) {
+      if (p.stride_w <= 2) return kCopyPixels;
+      if (strip.splits_phases()) return kCopyPhases;
+      return p.stride_w <= kLineFloats ? kCopyScattered : kCopyLines;
+    }
+    if (p.groups == 1 && p.channels <= kFew && strip.splits()) return kCopyFewChannels;
+    if (p.groups == 1 && p.channels >= kFew && p.channels < kLineFloats) return kCopyWholePixels;
+    return p.group_channels() < kLineFloats ? kCopyChannels : kCopyChannelLines;
+  }
+
   // So many rows of outputs from strips.
   static double strips_cost(const Conv2dPlan& plan, const DirectPixels& d, std::ptrdiff_t rows) {
     if (rows == 0) return 0;
@@ -253,20 +271,9 @@ class DirectPixelsAlgorithm final : public Algorithm {
     const Strip strip(d.strip, d.patches, d.channels, d.strip_rows(), d.columns);
     const std::ptrdiff_t down = (rows + d.strip_rows() - 1) / d.strip_rows();
     const std::ptrdiff_t across = (p.out_width + d.columns - 1) / d.columns;
-    const bool splits = p.groups == 1 && p.channels <= kFew && strip.splits();
-    const double channels = splits ? kCopyFewChannels
-                            : p.groups == 1 && p.channels >= kFew && p.channels < kLineFloats
-                                ? kCopyWholePixels
-                            : p.group_channels() < kLineFloats ? kCopyChannels
-                                                               : kCopyChannelLines;
-    const double move = p.layout == Layout::nhwc && p.channels > 1 ? channels
-                        : p.stride_w <= 2                          ? kCopyPixels
-                        : strip.splits_phases()                    ? kCopyPhases
-                        : p.stride_w <= kLineFloats                ? kCopyScattered
-                                                                   : kCopyLines;
     const double line = p.groups == 1 ? kLineOfStrip / static_cast<double>(strip.row_stride()) : 0;
-    const double copy = static_cast<double>(down * across * strip.floats()) * (move + line) *
-                        units_a_cycle(d.kernel->lanes);
+    const double copy = static_cast<double>(down * across * strip.floats()) *
+                        (copy_cycles(p, strip) + line) * units_a_cycle(d.kernel->lanes);
     if (strip.row_stride() == p.out_width) return copy + run_cost(plan, rows * p.out_width);
     if (d.runs_on()) {
       return copy + run_cost(plan, rows * strip.row_stride()) + finish_in_memory(plan, rows);
