@@ -9,11 +9,12 @@
 namespace gemmconv::GEMMCONV_ISA {
 namespace {
 
-// Of use where a tile is as small as AVX2's.
-constexpr bool kExists = GEMMCONV_REGISTERS == 16 && kLanes == 8;
-
 constexpr TileShape kUsual = {6, 2};
 constexpr TileShape kWide = {4, 3};
+
+// Of use where a tile is as small as AVX2's. Panels are those of direct_kernel.cc.
+constexpr bool kExists =
+    GEMMCONV_REGISTERS == 16 && kLanes == 8 && GEMMCONV_VECTORS == kUsual.vectors;
 
 constexpr bool fits(TileShape tile) {
   return tile.mr * tile.vectors + tile.vectors + 1 <= GEMMCONV_REGISTERS;
