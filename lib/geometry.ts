@@ -116,9 +116,10 @@ function slideAxis(window: Window, size: number, index: 0 | 1, argument: string)
   const axis = slidePadded(size, covered, stride, before, after);
   if (axis.out < 1) {
     const name = index === 0 ? 'height' : 'width';
+    const dilated = dilation === 1 ? '' : ` ${taps} dilated by ${dilation}`;
     throw outOfRange(
       argument,
-      `a padded ${name} of at least ${covered} (the filter's ${taps} dilated by ${dilation})`,
+      `a padded ${name} of at least ${covered} (the filter's${dilated})`,
       size + before + after,
       `${size} + ${before} + ${after}`,
     );

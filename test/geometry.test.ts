@@ -69,6 +69,7 @@ describe('SAME', () => {
   });
 });
 
+const NO_PADS = { top: 0, left: 0, bottom: 0, right: 0 };
 const window: Window = {
   outChannels: 6,
   groupChannels: 2,
@@ -124,6 +125,9 @@ describe('slide', () => {
         'received 3 (0 + 0 + 3)',
     );
     expect(code(() => slide(window, short, 'shape'))).toBe('ERR_OUT_OF_RANGE');
+    expect(() => slide({ ...window, dilation: [1, 1], padding: NO_PADS }, short, 'shape')).toThrow(
+      "Expected a padded width of at least 2 (the filter's) for shape, received 0 (0 + 0 + 0)",
+    );
   });
 
   test.each([
