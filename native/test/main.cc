@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // native_tests [suite…]: those named, or all.
-// native_tests --on=ISA suite…: of those the tests "on ISA", with fewer random cases: such that an
-// emulated CPU gets done.
+// native_tests --short [suite…]: the same, with fewer random cases.
+// native_tests --on=ISA suite…: of those the tests "on ISA", as short: such that an emulated CPU
+// gets done.
 #include <algorithm>
 #include <string>
 #include <string_view>
@@ -32,11 +33,10 @@ constexpr NamedSuite kSuites[] = {
 int main(int count, char** arguments) {
   std::vector<std::string_view> names(arguments + 1, arguments + count);
   std::string part;
-  const bool is_short = !names.empty() && names[0].substr(0, 5) == "--on=";
-  if (is_short) {
-    part = "on " + std::string(names[0].substr(5));
-    names.erase(names.begin());
-  }
+  const bool is_of_one = !names.empty() && names[0].substr(0, 5) == "--on=";
+  const bool is_short = is_of_one || (!names.empty() && names[0] == "--short");
+  if (is_of_one) part = "on " + std::string(names[0].substr(5));
+  if (is_short) names.erase(names.begin());
   gemmconv::test::Suite suite(part, is_short);
   for (const auto& [name, run] : gemmconv::test::kSuites) {
     if (names.empty() || std::find(names.begin(), names.end(), name) != names.end()) run(suite);

@@ -132,10 +132,12 @@ int seats_without_task(int rounds) {
 
 void seat_tests(Suite& suite) {
   suite.test("whoever finds a task taken finds its helper counted", [&] {
-    suite.check(uncounted_helpers(4000000) == 0, "a job may finish before its last task");
+    suite.check(uncounted_helpers(suite.repeats(4000000)) == 0,
+                "a job may finish before its last task");
   });
   suite.test("whoever gets a seat gets a task", [&] {
-    suite.check(seats_without_task(300000) == 0, "a job may be used when it has been freed");
+    suite.check(seats_without_task(suite.repeats(300000)) == 0,
+                "a job may be used when it has been freed");
   });
   suite.test("size classes", [&] {
     suite.check(Schedule::class_of(0) == 0, "nothing");

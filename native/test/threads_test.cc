@@ -137,7 +137,7 @@ void run_tests(Suite& suite, ThreadPool& pool) {
     std::atomic<int> wrong{0};
     for (int i = 0; i < 4; ++i) {
       callers.emplace_back([&] {
-        for (int repeat = 0; repeat < 300; ++repeat) {
+        for (int repeat = 0; repeat < suite.repeats(300); ++repeat) {
           CountingJob job(5);
           float scratch[16];
           pool.run(job, 4, scratch);
@@ -183,7 +183,7 @@ void submit_tests(Suite& suite, ThreadPool& pool) {
     pool.set_threads(4);
   });
   suite.test("a job is not left to a worker that has just become one too many", [&] {
-    for (int i = 0; i < 300; ++i) {
+    for (int i = 0; i < suite.repeats(300); ++i) {
       pool.set_threads(4);
       SubmittedJob before(4, kHuge);
       before.busy = microseconds(10);
@@ -201,9 +201,9 @@ void submit_tests(Suite& suite, ThreadPool& pool) {
     pool.set_threads(4);
   });
   suite.test("a job that others join at its very end is finished by the last of them", [&] {
-    constexpr int kRounds = 30000;
+    const int rounds = suite.repeats(30000);
     int wrong = 0;
-    for (int i = 0; i < kRounds && wrong == 0; ++i) {
+    for (int i = 0; i < rounds && wrong == 0; ++i) {
       SubmittedJob job(2 + static_cast<std::size_t>(i % 3), kHuge);
       job.busy = std::chrono::nanoseconds(i % 1500);
       pool.submit(job);
@@ -219,10 +219,10 @@ void submit_tests(Suite& suite, ThreadPool& pool) {
 
 void order_tests(Suite& suite, ThreadPool& pool) {
   suite.test("a job finishes once", [&] {
-    constexpr int kJobs = 200000;
+    const int count = suite.repeats(200000);
     for (const double ns : {1e3, kHuge}) {
       std::vector<std::unique_ptr<EndingJob>> jobs;
-      for (int i = 0; i < kJobs; ++i) {
+      for (int i = 0; i < count; ++i) {
         jobs.push_back(std::make_unique<EndingJob>(ns));
         pool.submit(*jobs.back());
       }

@@ -2,9 +2,9 @@ import { finish32, finish64 } from './epilogue.js';
 import { type Extents, extentsOf, type GoldenProblem } from './extents.js';
 import { fma } from './fma.js';
 
-export type Arithmetic = 'fma32' | 'float64';
+export type Arithmetic = 'fma32' | 'twice32' | 'float64';
 
-/** What `algorithm: 'exact'` gives on an instruction set with FMA, to the last bit. */
+/** What `algorithm: 'exact'` gives, to the last bit: on an instruction set with FMA, or without. */
 export interface Golden32 {
   readonly data: Float32Array;
   readonly shape: readonly number[];
@@ -25,19 +25,20 @@ export interface Golden64 {
  *   over those kc, kh, kw whose (h, w) lies inside the image, and g the group of oc.
  *
  * `fma32` sums by one chain of float32 FMAs, from +0, kc outermost and kw innermost, and rounds
- * each later operation to float32; `float64` computes in double throughout.
+ * each later operation to float32; `twice32` rounds each product, too, before it is added; `float64`
+ * computes in double throughout.
  */
-export function goldenConv2d(problem: GoldenProblem, arithmetic: 'fma32'): Golden32;
+export function goldenConv2d(problem: GoldenProblem, arithmetic: 'fma32' | 'twice32'): Golden32;
 export function goldenConv2d(problem: GoldenProblem, arithmetic: 'float64'): Golden64;
 export function goldenConv2d(problem: GoldenProblem, arithmetic: Arithmetic): Golden32 | Golden64 {
   const extents = extentsOf(problem);
   const shape = extents.outputShape;
   const size = shape.reduce((a, b) => a * b);
   const { bias, add, activation = 'none' } = problem;
-  if (arithmetic === 'fma32') {
+  if (arithmetic !== 'float64') {
     const data = new Float32Array(size);
     forEachOutput(extents, (i, n, oc, oh, ow) => {
-      const sum = outputSum(problem, extents, n, oc, oh, ow, 'fma32');
+      const sum = outputSum(problem, extents, n, oc, oh, ow, arithmetic);
       data[i] = finish32(sum, bias?.[oc] ?? 0, add?.[i], activation);
     });
     return { data, shape };
@@ -106,7 +107,9 @@ export function outputSum(
         if (w < 0 || w >= W) continue;
         const a = x[inputRow + w * inputAt.w] as number;
         const b = f[filterRow + kw * filterAt.kw] as number;
-        sum = arithmetic === 'fma32' ? fma(a, b, sum) : sum + a * b;
+        if (arithmetic === 'fma32') sum = fma(a, b, sum);
+        else if (arithmetic === 'float64') sum += a * b;
+        else sum = Math.fround(sum + Math.fround(a * b));
       }
     }
   }
