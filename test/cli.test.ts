@@ -2,11 +2,12 @@ import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 import { describe, expect, test } from 'vitest';
 import { outputShapeOf } from '../bench/layers.js';
 import { parseNotation } from '../bench/notation.js';
 import { Conv2d } from '../lib/conv2d.js';
+import { inChild } from './child.js';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as {
@@ -22,6 +23,36 @@ function gemmconv(...args: string[]) {
     env: { ...process.env, NODE_OPTIONS: '', GEMMCONV_ISA: '', GEMMCONV_THREADS: '' },
   });
   return { status, stdout, stderr };
+}
+
+interface Outcome {
+  readonly status: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** The same for many command lines, one after the other in one process: most of its time is its start. */
+function gemmconvOnAll(lines: readonly (readonly string[])[]): Outcome[] {
+  const command = pathToFileURL(join(root, manifest.bin.gemmconv as string)).href;
+  const script = `
+    import { format } from 'node:util';
+    const outcomes = [];
+    const print = console.log;
+    for (const [i, args] of ${JSON.stringify(lines)}.entries()) {
+      const outcome = { stdout: '', stderr: '' };
+      console.log = (...values) => { outcome.stdout += format(...values) + '\\n'; };
+      console.error = (...values) => { outcome.stderr += format(...values) + '\\n'; };
+      process.argv = [process.execPath, 'gemmconv', ...args];
+      process.exitCode = undefined;
+      await import(${JSON.stringify(command)} + '?' + i);
+      outcomes.push({ ...outcome, status: process.exitCode });
+    }
+    process.exitCode = 0;
+    print(JSON.stringify(outcomes));
+  `;
+  const { stdout, stderr } = inChild(script, { GEMMCONV_ISA: '', GEMMCONV_THREADS: '' });
+  if (stderr !== '') throw new Error(stderr);
+  return JSON.parse(stdout);
 }
 
 describe('the command', () => {
@@ -50,7 +81,7 @@ describe('the command', () => {
     expect(tooWide).toEqual([]);
   });
 
-  test.each([
+  const WRONG: readonly (readonly [readonly string[], RegExp])[] = [
     [[], /No command given/],
     [['inof'], /Unknown command 'inof': did you mean info\?/],
     [['constructor'], /Unknown command 'constructor': there are bench, info, plan/],
@@ -75,11 +106,22 @@ describe('the command', () => {
     [['bench', '--json', 'no/such/folder/x.json'], /'no\/such\/folder\/x.json' cannot be written/],
     [['bench', '--report', '.'], /'\.' cannot be written: it is a folder/],
     [['bench', '1x8x8 -> 1 nhwc'], /in nchw/],
-  ])('%j is a wrong command line', (args, expected) => {
-    const { status, stdout, stderr } = gemmconv(...args);
+  ];
+  const outcomes = gemmconvOnAll(WRONG.map(([args]) => args));
+
+  test.each(WRONG.map(([args, expected], i) => ({ args, expected, outcome: outcomes[i] })))(
+    '$args is a wrong command line',
+    ({ expected, outcome }) => {
+      expect(outcome).toMatchObject({ status: 2, stdout: '' });
+      expect(outcome?.stderr).toMatch(expected);
+      expect(outcome?.stderr).not.toMatch(/^\s+at /m);
+    },
+  );
+
+  test('a wrong command line, in a process of its own', () => {
+    const { status, stdout, stderr } = gemmconv('plan', '3x8x8 -> 4', '-m');
     expect({ status, stdout }).toEqual({ status: 2, stdout: '' });
-    expect(stderr).toMatch(expected);
-    expect(stderr).not.toMatch(/^\s+at /m);
+    expect(stderr).toMatch(/^Unknown option -m\n/);
   });
 });
 

@@ -4,6 +4,7 @@ import {
   existsSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
   rmSync,
   statSync,
@@ -25,12 +26,15 @@ const COMPILED = 'build/Release/gemmconv.node';
 const PREBUILT = `prebuilds/${target}/gemmconv.${isGlibc ? 'glibc' : 'musl'}.node`;
 const OTHER_LIBC = `prebuilds/${target}/gemmconv.${isGlibc ? 'musl' : 'glibc'}.node`;
 
+/** Of the library; the command needs no copy. */
+const modules = readdirSync(join(root, 'dist')).filter((name) => name.endsWith('.js'));
+
 /** A copy of the package without its addon. */
 let directory: string;
 
 beforeEach(() => {
   directory = mkdtempSync(join(tmpdir(), 'gemmconv-load-'));
-  cpSync(join(root, 'dist'), join(directory, 'dist'), { recursive: true });
+  for (const name of modules) cpSync(join(root, 'dist', name), join(directory, 'dist', name));
   cpSync(join(root, 'package.json'), join(directory, 'package.json'));
 });
 

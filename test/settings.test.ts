@@ -87,12 +87,25 @@ describe('the environment', () => {
     const { isa, threads } = info();
     console.log(JSON.stringify({ isa, threads }));
   `;
-  const failure = `
-    await import('gemmconv').then(
-      () => console.log('loaded'),
-      ({ name, code, message }) => console.log(JSON.stringify({ name, code, message })),
-    );
-  `;
+  /** What the settings fail with under each value, read anew in one process: to start takes longest. */
+  function failuresUnder(variable: string, values: readonly string[]) {
+    const { stdout, stderr } = inChild(`
+      const settings = new URL('settings.js', import.meta.resolve('gemmconv')).href;
+      const failures = [];
+      for (const [i, value] of ${JSON.stringify(values)}.entries()) {
+        process.env.${variable} = value;
+        failures.push(await import(settings + '?' + i).then(
+          () => 'loaded',
+          ({ name, code, message }) => ({ name, code, message }),
+        ));
+      }
+      console.log(JSON.stringify(failures));
+    `);
+    expect(stderr).toBe('');
+    const failures = JSON.parse(stdout);
+    expect(failures).toHaveLength(values.length);
+    return values.map((value, i) => ({ value, error: failures[i] }));
+  }
 
   test.each(['baseline', ...info().availableIsas])('GEMMCONV_ISA=%s', (name) => {
     const { stdout, stderr } = inChild(report, { GEMMCONV_ISA: name });
@@ -110,22 +123,34 @@ describe('the environment', () => {
     expect(JSON.parse(stdout)).toEqual(JSON.parse(inChild(report).stdout));
   });
 
-  test.each(['nonsense', 'AVX2', ' baseline', 'neon'])('GEMMCONV_ISA=%s', (name) => {
-    const { stdout } = inChild(failure, { GEMMCONV_ISA: name });
-    const error = JSON.parse(stdout);
-    expect(error).toMatchObject({ name: 'RangeError', code: 'ERR_INVALID_ARG_VALUE' });
-    expect(error.message).toContain(`environment variable GEMMCONV_ISA, received '${name}'`);
-    expect(error.message).toContain("'baseline'");
+  test('what it sets wrongly fails the import of the package', () => {
+    const failure = `
+      await import('gemmconv').then(
+        () => console.log('loaded'),
+        ({ name, code }) => console.log(name, code),
+      );
+    `;
+    for (const environment of [{ GEMMCONV_ISA: 'nonsense' }, { GEMMCONV_THREADS: '0' }]) {
+      const { stdout } = inChild(failure, environment);
+      expect(stdout).toBe('RangeError ERR_INVALID_ARG_VALUE\n');
+    }
   });
 
-  test.each(['0', '-1', '1.5', 'two', ' 1', '1e3', '1025', '9'.repeat(400)])(
-    'GEMMCONV_THREADS=%s',
-    (count) => {
-      const { stdout } = inChild(failure, { GEMMCONV_THREADS: count });
-      const error = JSON.parse(stdout);
-      expect(error).toMatchObject({ name: 'RangeError', code: 'ERR_INVALID_ARG_VALUE' });
+  test('GEMMCONV_ISA that there is not', () => {
+    const names = ['nonsense', 'AVX2', ' baseline', 'neon'];
+    for (const { value, error } of failuresUnder('GEMMCONV_ISA', names)) {
+      expect(error, value).toMatchObject({ name: 'RangeError', code: 'ERR_INVALID_ARG_VALUE' });
+      expect(error.message).toContain(`environment variable GEMMCONV_ISA, received '${value}'`);
+      expect(error.message).toContain("'baseline'");
+    }
+  });
+
+  test('GEMMCONV_THREADS that cannot be', () => {
+    const counts = ['0', '-1', '1.5', 'two', ' 1', '1e3', '1025', '9'.repeat(400)];
+    for (const { value, error } of failuresUnder('GEMMCONV_THREADS', counts)) {
+      expect(error, value).toMatchObject({ name: 'RangeError', code: 'ERR_INVALID_ARG_VALUE' });
       expect(error.message).toContain('an integer from 1 to 1024 for environment variable');
       expect(error.message).toContain('GEMMCONV_THREADS');
-    },
-  );
+    }
+  });
 });
