@@ -47,6 +47,11 @@ function problems(): GoldenProblem[] {
   return all;
 }
 
+/** With what each is compared, whatever the instruction set. */
+const cases = problems().map((problem) => {
+  return { problem, golden: goldenConv2d(problem, 'float64'), bounds: boundsOf(problem) };
+});
+
 /** The bound of the docs for each output channel, with the largest input of all for its tile's. */
 function boundsOf({ input, filter }: GoldenProblem): number[] {
   const largest = input.data.reduce((most, x) => Math.max(most, Math.abs(x)), 0);
@@ -60,9 +65,8 @@ function boundsOf({ input, filter }: GoldenProblem): number[] {
 describe.each(availableIsas)('winograd on %s', (isa) => {
   test('is within its bound, both tile sizes and where auto takes it', () => {
     setIsa(isa);
-    for (const problem of problems()) {
-      const { data, shape } = goldenConv2d(problem, 'float64');
-      const bounds = boundsOf(problem);
+    for (const { problem, golden, bounds } of cases) {
+      const { data, shape } = golden;
       const [inner, channels] =
         problem.layout === 'nchw'
           ? [(shape[2] as number) * (shape[3] as number), shape[1] as number]
@@ -80,7 +84,7 @@ describe.each(availableIsas)('winograd on %s', (isa) => {
 
   test('gives the same bits for any thread count, sync and async', async () => {
     setIsa(isa);
-    for (const problem of problems()) {
+    for (const { problem } of cases) {
       setThreads(1);
       const { data } = layerOf(problem, 'winograd').runSync(problem.input);
       for (const threads of [2, cores + 3]) {
