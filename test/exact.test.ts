@@ -3,8 +3,9 @@ import { canPlan } from '../bench/plannable.js';
 import type { Conv2d } from '../lib/conv2d.js';
 import { info, setIsa, setThreads, setVariant, variants } from '../lib/settings.js';
 import type { Tensor } from '../lib/types.js';
-import { firstDifference } from './difference.js';
+import { firstBeyond, firstDifference } from './difference.js';
 import { goldenConv2d } from './golden/conv2d.js';
+import { extentsOf } from './golden/extents.js';
 import { canCompute, hasFma, imageOf, layerOf } from './library.js';
 import { describeProblem, type Kind, type Problem, randomProblem } from './problems.js';
 
@@ -102,6 +103,19 @@ describe.each(availableIsas)('%s', (isa) => {
       await expectAll(imageByImage);
     });
   });
+});
+
+// Each tap rounds twice there: K products and K additions, then bias and residual, each within 2^-24 of
+// no more than the magnitude; the steepest activation of the sweep is hardSwish, of slope at most 1.5
+// and with roundings of its own.
+test('the chain without FMA is within the bound that the documentation states', () => {
+  for (const problem of problems.filter(({ kind }) => ['general', 'deep'].includes(kind))) {
+    const { CG, KH, KW } = extentsOf(problem);
+    const relative = 1.5 * (CG * KH * KW + 6) * 2 ** -24;
+    const { data, magnitude } = goldenConv2d(problem, 'float64');
+    const bound = (i: number) => relative * (magnitude[i] as number);
+    expect(firstBeyond(rounded(problem), data, bound), describeProblem(problem)).toBeUndefined();
+  }
 });
 
 function imageByImage(layer: Conv2d, { input, add }: Problem): Tensor {
