@@ -13,7 +13,7 @@ function mine(): never {
   throw new Error('mine');
 }
 
-/** One for all: to make it takes a millisecond. */
+/** One for all: to make one takes 0.6 ms (Zen 4). */
 const realm = createContext();
 
 const of = (kind: string, make: () => unknown): Kind => ({ kind, make });

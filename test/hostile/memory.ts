@@ -63,7 +63,7 @@ class Liar extends Float32Array {
   }
 }
 
-/** One for all: to make it takes a millisecond. */
+/** One for all: to make one takes 0.6 ms (Zen 4). */
 const realm = createContext();
 
 const GUARD_FLOATS = 21; // odd, so that the view is not aligned to anything but a float
