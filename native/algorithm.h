@@ -37,6 +37,7 @@ enum class PackedLayout : int {
   channels_vectors,  // depthwise: vectors of channels × multiplier × taps × lanes
   winograd_f2,       // frequencies, see winograd.h
   winograd_f4,
+  winograd_f2_5x5,
 };
 
 // An algorithm has no state: every answer depends on its arguments alone.
@@ -94,5 +95,6 @@ extern const Algorithm& depthwise_on_channels;
 extern const Algorithm& depthwise_transposing;
 extern const Algorithm& winograd_f2;
 extern const Algorithm& winograd_f4;
+extern const Algorithm& winograd_f2_5x5;
 
 }  // namespace gemmconv

@@ -95,7 +95,7 @@ std::span<const Algorithm* const> algorithms() {
   static const Algorithm* const all[] = {
       &gemm_on_pixels,        &gemm_on_channels, &direct_on_channels,  &direct_on_pixels,
       &direct_on_rows,        &direct_on_groups, &depthwise_on_pixels, &depthwise_on_channels,
-      &depthwise_transposing, &winograd_f2,      &winograd_f4};
+      &depthwise_transposing, &winograd_f2,      &winograd_f4,         &winograd_f2_5x5};
   return all;
 }
 

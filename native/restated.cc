@@ -55,7 +55,7 @@ void join_images(Conv2dProblem& p) {
 
 Conv2dProblem restated(const Conv2dProblem& problem) {
   Conv2dProblem p = problem;
-  // Winograd's filters are 3×3, and depthwise's steps and windows small: no longer so, restated.
+  // Winograd's filters are square, and depthwise's steps and windows small: no longer so, restated.
   if (p.algorithm == AlgorithmName::winograd || p.algorithm == AlgorithmName::depthwise) return p;
   if (has_one_column(p)) join_rows(p);
   if (p.batch > 0 && are_patches(p) && (p.layout == Layout::nhwc || joins_channels(p))) {

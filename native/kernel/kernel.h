@@ -221,7 +221,7 @@ struct ChannelVectorsKernel {
   void (*finish)(float* sums, int rows, int columns, int valid, const Output& output);
 };
 
-// The parts of a Winograd convolution F(t×t, 3×3), a vector of channels at a time, whose pixels lie
+// The parts of a Winograd convolution F(t×t, k×k), a vector of channels at a time, whose pixels lie
 // in strips.
 
 // One tile of outputs, of which rows × columns exist, from its frequencies.
@@ -234,7 +234,8 @@ struct WinogradResult {
 
 struct WinogradTransforms {
   int tile;  // outputs along one side
-  int side;  // inputs along one side: tile + 2; there are side² frequencies
+  int taps;  // of the filter along one side
+  int side;  // inputs along one side: tile + taps - 1; there are side² frequencies
   // The tile of inputs at `strip` to its frequencies, `frequency_stride` apart.
   void (*input)(const float* strip, std::ptrdiff_t strip_row_stride,
                 std::ptrdiff_t strip_pixel_stride, float* v, std::ptrdiff_t frequency_stride);
@@ -256,7 +257,7 @@ struct WinogradKernel {
   int lanes;
   int mr;
   int vectors;
-  WinogradTransforms f2, f4;
+  WinogradTransforms f2, f4, f2_5x5;
   void (*product[kMaxRows][kMaxVectors])(const WinogradProduct&);
 };
 

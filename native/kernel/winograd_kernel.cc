@@ -17,13 +17,13 @@ constexpr int kVectors = GEMMCONV_VECTORS;
 // Gray, "Fast Algorithms for Convolutional Neural Networks", 2015). With m(x) = Π (x - p) over the
 // finite points,
 //   Bᵀ, row p: the coefficients of m(x) / (x - p); row ∞: those of m(x)
-//   G, row p: (1, p, p²) / m'(p); row ∞: (0, 0, 1)
+//   G, row p: (1, p, p², …) / m'(p); row ∞: (0, …, 0, 1)
 //   Aᵀ, column p: (1, p, p², …); column ∞: (0, …, 0, 1).
 // G is in winograd.cc.
 
 // Points 0, ±1, ∞.
 struct F2 {
-  static constexpr int kTile = 2;
+  static constexpr int kTile = 2, kSide = 4;
 
   [[gnu::always_inline]] static void input(const Vec (&x)[4], Vec (&y)[4]) {
     y[0] = x[2] - x[0];
@@ -42,7 +42,7 @@ struct F2 {
 // is a quarter of that of the textbook's ±1, ±2 (Barabasz et al., "Error Analysis and Improving the
 // Accuracy of Winograd Convolution for Deep Neural Networks", 2018, on the choice of points).
 struct F4 {
-  static constexpr int kTile = 4;
+  static constexpr int kTile = 4, kSide = 6;
   static constexpr float a = 5.0f / 8, b = 3.0f / 2;
 
   [[gnu::always_inline]] static void input(const Vec (&x)[6], Vec (&y)[6]) {
@@ -72,11 +72,21 @@ struct F4 {
   }
 };
 
+// Of 5×5 filters. The points are F4's, and so is the input transform, which knows no filter.
+struct F2Of5x5 {
+  static constexpr int kTile = 2, kSide = 6;
+
+  [[gnu::always_inline]] static void output(const Vec (&x)[6], Vec (&y)[2]) {
+    y[0] = (x[0] + (x[1] + x[2])) + (x[3] + x[4]);
+    y[1] = (x[5] + F4::a * (x[1] - x[2])) + F4::b * (x[3] - x[4]);
+  }
+};
+
 // V = Bᵀ·d·B.
 template <typename F>
 void input(const float* strip, std::ptrdiff_t strip_row_stride, std::ptrdiff_t strip_pixel_stride,
            float* v, std::ptrdiff_t frequency_stride) {
-  constexpr int kSide = F::kTile + 2;
+  constexpr int kSide = F::kSide;
   Vec half[kSide][kSide];
   GEMMCONV_UNROLL
   for (int i = 0; i < kSide; ++i) {
@@ -104,7 +114,7 @@ void input(const float* strip, std::ptrdiff_t strip_row_stride, std::ptrdiff_t s
 // Y = Aᵀ·M·A.
 template <typename F>
 void output(const WinogradResult& t) {
-  constexpr int kSide = F::kTile + 2;
+  constexpr int kSide = F::kSide;
   Vec half[kSide][F::kTile];
   GEMMCONV_UNROLL
   for (int i = 0; i < kSide; ++i) {
@@ -200,8 +210,9 @@ constexpr WinogradKernel make() {
   WinogradKernel kernel{kLanes,
                         kMr,
                         kVectors,
-                        {F2::kTile, F2::kTile + 2, input<F2>, output<F2>},
-                        {F4::kTile, F4::kTile + 2, input<F4>, output<F4>},
+                        {F2::kTile, 3, F2::kSide, input<F2>, output<F2>},
+                        {F4::kTile, 3, F4::kSide, input<F4>, output<F4>},
+                        {F2Of5x5::kTile, 5, F2Of5x5::kSide, input<F4>, output<F2Of5x5>},
                         {}};
   fill<kMr, kVectors>(kernel);
   return kernel;

@@ -25,8 +25,8 @@ Winograd group_of(const Case& c, std::ptrdiff_t group, const Isa& isa,
                c.height,
                c.width,
                c.out_width,
-               3,
-               3,
+               c.taps,
+               c.taps,
                1,
                1,
                c.dilation_h,
@@ -61,7 +61,9 @@ std::vector<float> convolve(Suite& suite, const Case& c, const Isa& isa,
     const Panels panels = w.filter_panels();
     const std::ptrdiff_t u_size = transforms.side * transforms.side * w.channels * panels.stored();
     std::vector<float> u(static_cast<std::size_t>(u_size) + 1, kUntouched);
-    winograd_pack({c.weights(group * w.filters, 0), w.channels * 9, 9, 3, 1, w.channels, 3, 3},
+    const std::ptrdiff_t window = c.taps * c.taps;
+    winograd_pack({c.weights(group * w.filters, 0), w.channels * window, window, c.taps, 1,
+                   w.channels, c.taps, c.taps},
                   panels, transforms, u.data());
     suite.check(u.back() == kUntouched, "wrote past the packed filter");
     w.filter_packed = u.data();
@@ -87,8 +89,10 @@ void test_transforms(Suite& suite, const std::string& what,
     const Isa& isa = isa_at(i);
     if (!isa.runs_here()) continue;
     for (const WinogradTransforms* transforms :
-         {&isa.kernels.winograd->f2, &isa.kernels.winograd->f4}) {
-      suite.test("winograd f" + std::to_string(transforms->tile) + " on " + isa.name + ", " + what,
+         {&isa.kernels.winograd->f2, &isa.kernels.winograd->f4, &isa.kernels.winograd->f2_5x5}) {
+      const std::string form =
+          std::to_string(transforms->tile) + " of " + std::to_string(transforms->taps) + " taps";
+      suite.test("winograd f" + form + " on " + isa.name + ", " + what,
                  [&] { body(isa, *transforms); });
     }
   }
@@ -100,10 +104,10 @@ double exact_sum(const Case& c, std::ptrdiff_t n, std::ptrdiff_t oc, std::ptrdif
   double sum = 0;
   for (std::ptrdiff_t ic = 0; ic < c.group_channels(); ++ic) {
     const float* w = c.weights(oc, ic);
-    for (std::ptrdiff_t tap = 0; tap < 9; ++tap) {
+    for (std::ptrdiff_t tap = 0; tap < c.taps * c.taps; ++tap) {
       sum += static_cast<double>(w[tap]) *
-             static_cast<double>(c.at(n, first + ic, oh + tap / 3 * c.dilation_h - c.pad_top,
-                                      ow + tap % 3 * c.dilation_w - c.pad_left));
+             static_cast<double>(c.at(n, first + ic, oh + tap / c.taps * c.dilation_h - c.pad_top,
+                                      ow + tap % c.taps * c.dilation_w - c.pad_left));
     }
   }
   return sum;

@@ -17,6 +17,7 @@ namespace gemmconv::test {
 inline constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
 struct Case {
+  std::ptrdiff_t taps;  // of the filter along one side
   std::ptrdiff_t batch, channels, height, width, filters, groups, pad_top, pad_left;
   std::ptrdiff_t dilation_h, dilation_w;
   std::ptrdiff_t out_height, out_width;
@@ -42,7 +43,7 @@ struct Case {
     return input[input_index(n, c, h * width + w)];
   }
   const float* weights(std::ptrdiff_t oc, std::ptrdiff_t c) const {
-    return filter.data() + (oc * group_channels() + c) * 9;
+    return filter.data() + (oc * group_channels() + c) * taps * taps;
   }
 };
 
@@ -50,7 +51,7 @@ struct Case {
 std::vector<float> convolve(Suite& suite, const Case& c, const Isa& isa,
                             const WinogradTransforms& transforms, Random& random);
 
-// A test of the transforms of each tile, of each instruction set that runs here.
+// A test of each form of the transforms, of each instruction set that runs here.
 void test_transforms(Suite& suite, const std::string& what,
                      const std::function<void(const Isa&, const WinogradTransforms&)>& body);
 

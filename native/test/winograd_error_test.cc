@@ -2,6 +2,7 @@
 // How large Winograd's error is on layers as they occur, and whether a plan would take it for them.
 #include <cmath>
 #include <iterator>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -27,15 +28,16 @@ float direct_sum(const Case& c, std::ptrdiff_t n, std::ptrdiff_t oc, std::ptrdif
                  std::ptrdiff_t ow) {
   float sum = 0;
   for (std::ptrdiff_t ic = 0; ic < c.channels; ++ic) {
-    for (std::ptrdiff_t tap = 0; tap < 9; ++tap) {
-      sum = std::fma(c.at(n, ic, oh + tap / 3 * c.dilation_h - c.pad_top,
-                          ow + tap % 3 * c.dilation_w - c.pad_left),
+    for (std::ptrdiff_t tap = 0; tap < c.taps * c.taps; ++tap) {
+      sum = std::fma(c.at(n, ic, oh + tap / c.taps * c.dilation_h - c.pad_top,
+                          ow + tap % c.taps * c.dilation_w - c.pad_left),
                      c.weights(oc, ic)[tap], sum);
     }
   }
   return sum;
 }
 
+// pad 1 keeps the size of the image under dilation 1, 2 under dilation 2, …
 struct Layer {
   std::ptrdiff_t batch, channels, height, width, pad, dilation;
 };
@@ -50,23 +52,25 @@ constexpr Layer kLayers[] = {
 };
 
 // Inputs N(0, 1), weights as He initialises them.
-Case natural_case(const Layer& layer, Random& random) {
+Case natural_case(const Layer& layer, std::ptrdiff_t taps, Random& random) {
   Case c{};
+  c.taps = taps;
   c.batch = layer.batch;
   c.groups = 1;
   c.channels = layer.channels;
   c.filters = 8;
   c.height = layer.height;
   c.width = layer.width;
-  c.pad_top = c.pad_left = layer.pad;
+  c.pad_top = c.pad_left = layer.pad * (taps / 2);
   c.dilation_h = c.dilation_w = layer.dilation;
-  c.out_height = layer.height + 2 * (layer.pad - layer.dilation);
-  c.out_width = layer.width + 2 * (layer.pad - layer.dilation);
+  c.out_height = layer.height + (layer.pad - layer.dilation) * (taps - 1);
+  c.out_width = layer.width + (layer.pad - layer.dilation) * (taps - 1);
   c.epilogue = {Activation::none, -kInfinity, kInfinity};
   const auto size = [](std::ptrdiff_t count) { return static_cast<std::size_t>(count); };
   c.input = normal_floats(random, size(c.batch * c.channels * c.height * c.width), 1);
-  c.filter = normal_floats(random, size(c.channels * c.filters * 9),
-                           std::sqrt(2.0 / static_cast<double>(c.channels * 9)));
+  const std::ptrdiff_t sum = c.channels * taps * taps;
+  c.filter =
+      normal_floats(random, size(c.filters * sum), std::sqrt(2.0 / static_cast<double>(sum)));
   c.bias.assign(80, 0.0f);
   return c;
 }
@@ -78,9 +82,9 @@ struct Reference {
   double direct;              // squared errors of the direct chain, summed
 };
 
-Reference reference_of(const Layer& layer) {
+Reference reference_of(const Layer& layer, std::ptrdiff_t taps) {
   Random random(5);
-  Reference reference{natural_case(layer, random), {}, 0};
+  Reference reference{natural_case(layer, taps, random), {}, 0};
   const Case& c = reference.c;
   reference.exact.resize(static_cast<std::size_t>(c.batch * c.filters * c.out_pixels()));
   for (std::ptrdiff_t n = 0; n < c.batch; ++n) {
@@ -107,7 +111,9 @@ double rms_ratio(const Reference& reference, const std::vector<float>& output) {
 
 // Whether a plan without a name for the algorithm might take it.
 bool may_be_chosen(const Case& c, const Isa& isa, const WinogradTransforms& transforms) {
-  const Algorithm& algorithm = transforms.tile == 2 ? winograd_f2 : winograd_f4;
+  const Algorithm& algorithm = transforms.taps == 5   ? winograd_f2_5x5
+                               : transforms.tile == 2 ? winograd_f2
+                                                      : winograd_f4;
   Conv2dPlan plan{};
   plan.isa = &isa;
   Conv2dProblem& p = plan.problem;
@@ -116,7 +122,7 @@ bool may_be_chosen(const Case& c, const Isa& isa, const WinogradTransforms& tran
   p.height = c.height;
   p.width = c.width;
   p.out_channels = c.filters;
-  p.kernel_h = p.kernel_w = 3;
+  p.kernel_h = p.kernel_w = c.taps;
   p.groups = p.stride_h = p.stride_w = 1;
   p.dilation_h = p.dilation_w = c.dilation_h;
   p.pad_top = p.pad_left = c.pad_top;
@@ -142,10 +148,11 @@ void check_rms(Suite& suite, const Isa& isa, const WinogradTransforms& transform
 }  // namespace
 
 void winograd_error_tests(Suite& suite) {
-  std::vector<Reference> references;
+  std::map<int, std::vector<Reference>> references_of_taps;
   test_transforms(suite, "rms error", [&](const Isa& isa, const WinogradTransforms& transforms) {
+    std::vector<Reference>& references = references_of_taps[transforms.taps];
     for (std::size_t i = 0; i < std::size(kLayers); ++i) {
-      if (references.size() == i) references.push_back(reference_of(kLayers[i]));
+      if (references.size() == i) references.push_back(reference_of(kLayers[i], transforms.taps));
       check_rms(suite, isa, transforms, kLayers[i], references[i]);
     }
   });

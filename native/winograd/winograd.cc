@@ -31,7 +31,8 @@ Workspace workspace_of(const Winograd& w) {
   // The longest strip of inputs is that of spans in a row. Outputs need less, but are read a whole
   // vector of pixels at a time.
   const std::ptrdiff_t pixels =
-      w.transforms->side * (tiles * w.transforms->tile + 2 * dilation) + lanes;
+      w.transforms->side * (tiles * w.transforms->tile + (w.transforms->taps - 1) * dilation) +
+      lanes;
   const std::ptrdiff_t m = frequencies * v_stride;
   const std::ptrdiff_t strip = m + frequencies * m_stride;
   return {v_stride, m_stride, m, strip, strip + pixels * lanes};
@@ -63,8 +64,8 @@ struct StripSize {
 };
 
 StripSize input_strip(const Winograd& w, const Rectangle& at) {
-  const std::ptrdiff_t tile = w.transforms->tile;
-  return {at.rows * tile + 2, (at.columns * tile + 2) * w.patches.dilation_w};
+  const std::ptrdiff_t tile = w.transforms->tile, overlap = w.transforms->taps - 1;
+  return {at.rows * tile + overlap, (at.columns * tile + overlap) * w.patches.dilation_w};
 }
 
 // Reads a vector of channels of the inputs of a rectangle into a strip whose border is zero.
@@ -254,48 +255,53 @@ void transform_outputs(const Winograd& w, Range block, std::ptrdiff_t filter,
 }
 
 // The finite points of the transforms in winograd_kernel.cc, where the matrices are explained.
-constexpr double kPoints2[] = {0, 1, -1};
-constexpr double kPoints4[] = {0, 0.625, -0.625, 1.5, -1.5};
-constexpr int kMostSide = 6;
+constexpr double kPointsOfSide4[] = {0, 1, -1};
+constexpr double kPointsOfSide6[] = {0, 0.625, -0.625, 1.5, -1.5};
+constexpr int kMostSide = 6, kMostTaps = 5;
 
 struct FilterTransform {
-  int side;
-  double g[kMostSide][3];
+  int side, taps;
+  double g[kMostSide][kMostTaps];
 };
 
-FilterTransform filter_transform(int side) {
-  const double* points = side == 4 ? kPoints2 : kPoints4;
-  FilterTransform transform{side, {}};
+FilterTransform filter_transform(const WinogradTransforms& transforms) {
+  const int side = transforms.side, taps = transforms.taps;
+  const double* points = side == 4 ? kPointsOfSide4 : kPointsOfSide6;
+  FilterTransform transform{side, taps, {}};
   for (int i = 0; i < side - 1; ++i) {
-    double derivative = 1;
+    double derivative = 1, power = 1;
     for (int j = 0; j < side - 1; ++j) {
       if (j != i) derivative *= points[i] - points[j];
     }
-    transform.g[i][0] = 1 / derivative;
-    transform.g[i][1] = points[i] / derivative;
-    transform.g[i][2] = points[i] * points[i] / derivative;
+    for (int tap = 0; tap < taps; ++tap, power *= points[i]) {
+      transform.g[i][tap] = power / derivative;
+    }
   }
-  transform.g[side - 1][2] = 1;
+  transform.g[side - 1][taps - 1] = 1;
   return transform;
 }
 
 // G·w·Gᵀ of one filter and channel, to u[frequency · stride].
 void transform_filter(const FilterTransform& transform, const float* w, std::ptrdiff_t kh_stride,
                       std::ptrdiff_t kw_stride, float* u, std::ptrdiff_t stride) {
-  double half[kMostSide][3];
+  double half[kMostSide][kMostTaps];
   for (int i = 0; i < transform.side; ++i) {
-    const double(&g)[3] = transform.g[i];
-    for (int kw = 0; kw < 3; ++kw) {
+    const double(&g)[kMostTaps] = transform.g[i];
+    for (int kw = 0; kw < transform.taps; ++kw) {
       const float* column = w + kw * kw_stride;
-      half[i][kw] = g[0] * static_cast<double>(column[0]) +
-                    g[1] * static_cast<double>(column[kh_stride]) +
-                    g[2] * static_cast<double>(column[2 * kh_stride]);
+      double sum = g[0] * static_cast<double>(column[0]);
+      for (int kh = 1; kh < transform.taps; ++kh) {
+        sum += g[kh] * static_cast<double>(column[kh * kh_stride]);
+      }
+      half[i][kw] = sum;
     }
   }
   for (int i = 0; i < transform.side; ++i) {
     for (int j = 0; j < transform.side; ++j, u += stride) {
-      const double(&g)[3] = transform.g[j];
-      *u = static_cast<float>(half[i][0] * g[0] + half[i][1] * g[1] + half[i][2] * g[2]);
+      const double(&g)[kMostTaps] = transform.g[j];
+      double sum = half[i][0] * g[0];
+      for (int kw = 1; kw < transform.taps; ++kw) sum += half[i][kw] * g[kw];
+      *u = static_cast<float>(sum);
     }
   }
 }
@@ -304,18 +310,21 @@ void transform_filter(const FilterTransform& transform, const float* w, std::ptr
 
 void winograd_pack(const FilterView& filter, const Panels& panels,
                    const WinogradTransforms& transforms, float* packed) {
-  const FilterTransform transform = filter_transform(transforms.side);
+  const FilterTransform transform = filter_transform(transforms);
   const std::ptrdiff_t frequencies = transforms.side * transforms.side;
-  std::fill_n(packed, frequencies * filter.channels * panels.stored(), 0.0f);
   for (std::ptrdiff_t i = 0; i < panels.count(); ++i) {
     const Panel panel = panels[i];
-    float* const to = packed + panel.begin * filter.channels * frequencies;
-    for (std::ptrdiff_t c = 0; c < filter.channels; ++c) {
+    // Of one channel. Its frequencies lie far apart in U, often in one set of the caches.
+    float u[kMostSide * kMostSide * kMaxVectors * kMaxLanes] = {};
+    float* to = packed + panel.begin * filter.channels * frequencies;
+    for (std::ptrdiff_t c = 0; c < filter.channels; ++c, to += panel.width) {
       for (std::ptrdiff_t lane = 0; lane < panel.valid; ++lane) {
         transform_filter(
             transform, filter.data + (panel.begin + lane) * filter.oc_stride + c * filter.c_stride,
-            filter.kh_stride, filter.kw_stride, to + c * panel.width + lane,
-            filter.channels * panel.width);
+            filter.kh_stride, filter.kw_stride, u + lane, panel.width);
+      }
+      for (std::ptrdiff_t f = 0; f < frequencies; ++f) {
+        std::copy_n(u + f * panel.width, panel.width, to + f * filter.channels * panel.width);
       }
       if (!end_slice()) return;
     }

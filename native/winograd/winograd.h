@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
-// Winograd convolution F(2×2, 3×3) and F(4×4, 3×3): 3×3 filters, stride 1. Tiles of 4×4 (6×6)
-// inputs and the filters are transformed to 16 (36) frequencies, multiplied there, and the products
-// transformed back to tiles of 2×2 (4×4) outputs: 2.25 (4) times fewer multiplications.
+// Winograd convolution F(2×2, 3×3), F(4×4, 3×3) and F(2×2, 5×5): 3×3 and 5×5 filters, stride 1.
+// Tiles of 4×4 (6×6) inputs and the filters are transformed to 16 (36) frequencies, multiplied
+// there, and the products transformed back to tiles of 2×2 or 4×4 outputs: 2.25, 4 and 2.78 times
+// fewer multiplications.
 // Tiles are taken a block at a time, so that the workspace does not depend on the image.
 //
 // Under a dilation of d the outputs of every d-th row and column are a convolution of dilation 1 of
@@ -10,11 +11,11 @@
 // dilation a span is a tile.)
 //
 // Not exact. An output's error is at most factor · 2^-24 · Σ |w| · max|x|, summed over channels and
-// taps, the maximum taken over the tile's inputs of the channel; factor is 9 for F(2×2) and 50 for
-// F(4×4). (With all inputs of one size it is small beside the output's own Σ|x·w|, too: 6 · 2^-24
-// of it was the worst on layers with N(0, 1) inputs.) A value that is not finite spreads over its
-// tile, and padding is multiplied, not skipped. Yet the bits do not depend on how the work is
-// divided.
+// taps, the maximum taken over the tile's inputs of the channel; factor is 9 for F(2×2, 3×3), 50
+// for F(4×4, 3×3) and 26 for F(2×2, 5×5). (With all inputs of one size it is small beside the
+// output's own Σ|x·w|, too: 6 · 2^-24 of it was the worst on 3×3 layers with N(0, 1) inputs.) A
+// value that is not finite spreads over its tile, and padding is multiplied, not skipped. Yet the
+// bits do not depend on how the work is divided.
 #pragma once
 
 #include <cstddef>
@@ -29,7 +30,7 @@ namespace gemmconv {
 struct Winograd {
   const WinogradKernel* kernel;
   const ChannelVectorsKernel* vectors;
-  const WinogradTransforms* transforms;  // &kernel->f2 or &kernel->f4
+  const WinogradTransforms* transforms;  // &kernel->f2, say
   std::ptrdiff_t filters, channels;      // of the group
   const float* filter_packed;
   Patches patches;  // of the first image

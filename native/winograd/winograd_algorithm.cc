@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Winograd convolution, as an algorithm of the plan: F(4×4, 3×3), or F(2×2, 3×3). Not exact.
+// Winograd convolution, as an algorithm of the plan: F(4×4, 3×3), F(2×2, 3×3) or F(2×2, 5×5). Not
+// exact.
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -20,12 +21,10 @@ constexpr std::ptrdiff_t kMostChannels = 4096;
 // Transforming a vector of inputs, or of outputs, for each frequency of its tile, with what it
 // takes to read and write them (Zen 4; 3×3 layers of 8 to 128 channels on 28² to 112² pixels. F(4):
 // 6.9 and 13.6 on AVX-512, 9.2 and 16 on AVX2. F(2), AVX-512: together 11 on 14², 14 on 56², 16 on
-// 112²).
+// 112². 5×5 on AVX2, 5² to 112²: 8 and 10 from 16 channels on, 9 and 12 below).
 struct TransformCost {
   double input, output;
 };
-constexpr TransformCost kTransformF4{8, 15};
-constexpr TransformCost kTransformF2{6, 9};
 // Reading a vector of U for a block of tiles, where it comes from L3 (Zen 4, 512@7 and 512@14).
 constexpr double kStream = 1;
 // Below this many tiles a thread, threads divide the filters instead: dividing the tiles makes each
@@ -34,30 +33,56 @@ constexpr std::ptrdiff_t kTilesAThread = 28;
 // The least error that counts as inaccurate, in units of a direct sum's.
 constexpr double kMostError = 2;
 
-// Mean over the outputs along an axis of the squared share of the three taps inside the image.
-double inside_squared(std::ptrdiff_t extent, std::ptrdiff_t out, std::ptrdiff_t dilation,
-                      std::ptrdiff_t pad) {
+// Squared, in units of a direct sum's: what the sums err by, and what the transforms do, with and
+// without fused multiply-adds; of those the sum over the channels has fewer (winograd_error_test.cc
+// measures it).
+struct SquaredError {
+  double sums, transforms, transforms_unfused;
+};
+
+// What one F(tile, taps) has of its own.
+struct Form {
+  const char* variant;
+  WinogradTransforms WinogradKernel::* transforms;
+  PackedLayout layout;
+  TransformCost cost;
+  SquaredError error;
+};
+constexpr Form kForms[] = {
+    {"winograd-f2", &WinogradKernel::f2, PackedLayout::winograd_f2, {6, 9}, {0.25, 5, 5}},
+    {"winograd-f4", &WinogradKernel::f4, PackedLayout::winograd_f4, {8, 15}, {1.3, 36, 52}},
+    {"winograd-f2-5x5",
+     &WinogradKernel::f2_5x5,
+     PackedLayout::winograd_f2_5x5,
+     {8, 10},
+     {0.65, 20, 28}},
+};
+
+// Mean over the outputs along an axis of the squared share of the taps inside the image.
+double inside_squared(std::ptrdiff_t taps, std::ptrdiff_t extent, std::ptrdiff_t out,
+                      std::ptrdiff_t dilation, std::ptrdiff_t pad) {
   std::ptrdiff_t pairs = 0;  // of taps that are both inside
-  for (std::ptrdiff_t s = 0; s < 3; ++s) {
-    for (std::ptrdiff_t t = 0; t < 3; ++t) {
+  for (std::ptrdiff_t s = 0; s < taps; ++s) {
+    for (std::ptrdiff_t t = 0; t < taps; ++t) {
       const std::ptrdiff_t begin = std::max<std::ptrdiff_t>(0, pad - std::min(s, t) * dilation);
       const std::ptrdiff_t end = std::min(out, extent + pad - std::max(s, t) * dilation);
       pairs += std::max<std::ptrdiff_t>(0, end - begin);
     }
   }
-  return static_cast<double>(pairs) / (9 * static_cast<double>(out));
+  return static_cast<double>(pairs) / static_cast<double>(taps * taps * out);
 }
 
 class WinogradAlgorithm final : public Algorithm {
  public:
-  constexpr WinogradAlgorithm(bool f4, const char* variant)
-      : Algorithm(AlgorithmName::winograd, "winograd", variant), f4_(f4) {}
+  explicit constexpr WinogradAlgorithm(const Form& form)
+      : Algorithm(AlgorithmName::winograd, "winograd", form.variant), form_(form) {}
 
   bool is_exact() const override { return false; }
 
   // A weight that is not finite would spread over all frequencies.
-  bool can_compute(const Conv2dProblem& p, const Isa&) const override {
-    return p.kernel_h == 3 && p.kernel_w == 3 && p.stride_h == 1 && p.stride_w == 1 &&
+  bool can_compute(const Conv2dProblem& p, const Isa& isa) const override {
+    const int taps = transforms(isa).taps;
+    return p.kernel_h == taps && p.kernel_w == taps && p.stride_h == 1 && p.stride_w == 1 &&
            std::max(p.dilation_h, p.dilation_w) <= kMostDilation && !p.fragile &&
            p.group_channels() >= 1 && p.group_channels() <= kMostChannels;
   }
@@ -90,11 +115,10 @@ class WinogradAlgorithm final : public Algorithm {
     const double output_vectors =
         static_cast<double>(filters.stored()) / static_cast<double>(kernel.lanes);
     const double products = channels * step_cost(rows, filters);
-    const TransformCost& vector = f4_ ? kTransformF4 : kTransformF2;
-    const double transforms = static_cast<double>(tiles) *
-                              (vector.input * input_vectors + vector.output * output_vectors);
+    const double transforming = static_cast<double>(tiles) * (form_.cost.input * input_vectors +
+                                                              form_.cost.output * output_vectors);
     const double stream = kStream * blocks * channels * output_vectors;
-    return frequencies(plan) * (products + transforms + stream) / images;
+    return static_cast<double>(frequencies(plan)) * (products + transforming + stream) / images;
   }
 
   // Where it would be inaccurate, only who asks for it by name gets it.
@@ -106,17 +130,14 @@ class WinogradAlgorithm final : public Algorithm {
     return winograd_scratch(shape_of(plan));
   }
 
-  PackedLayout packed_layout(const Conv2dPlan&) const override {
-    return f4_ ? PackedLayout::winograd_f4 : PackedLayout::winograd_f2;
-  }
+  PackedLayout packed_layout(const Conv2dPlan&) const override { return form_.layout; }
 
   std::ptrdiff_t packed_floats(const Conv2dPlan& plan) const override {
-    const int side = transforms(plan).side;
-    return side * side * plan.problem.group_channels() * panels_of(plan).stored();
+    return frequencies(plan) * plan.problem.group_channels() * panels_of(plan).stored();
   }
 
   void pack(const Conv2dPlan& plan, const FilterView& filter, float* packed) const override {
-    winograd_pack(filter, panels_of(plan), transforms(plan), packed);
+    winograd_pack(filter, panels_of(plan), transforms(*plan.isa), packed);
   }
 
   void run(const Conv2dPlan& plan, const Conv2dTensors& tensors, const Task& task,
@@ -130,27 +151,28 @@ class WinogradAlgorithm final : public Algorithm {
 
  private:
   // The rms error on N(0, 1) inputs over that of the direct chain of fused multiply-adds, estimated
-  // a little high. Squared, one part of it comes from the sums, one from the transforms, of which
-  // the sum over the channels has fewer; and it counts for more where outputs at borders have few
-  // taps, so that a direct sum errs less (winograd_error_test.cc measures it).
+  // a little high. It counts for more where outputs at borders have few taps, so that a direct sum
+  // errs less.
   double error(const Conv2dPlan& plan) const {
     const Conv2dProblem& p = plan.problem;
     const double channels = static_cast<double>(std::max<std::ptrdiff_t>(p.group_channels(), 1));
-    const double squared = !f4_                      ? 0.25 + 5 / channels
-                           : plan.isa->kernels.fuses ? 1.3 + 36 / channels
-                                                     : 1.3 + 52 / channels;
-    const double inside = inside_squared(p.height, p.out_height, p.dilation_h, p.pad_top) *
-                          inside_squared(p.width, p.out_width, p.dilation_w, p.pad_left);
+    const SquaredError& error = form_.error;
+    const double squared =
+        error.sums +
+        (plan.isa->kernels.fuses ? error.transforms : error.transforms_unfused) / channels;
+    const double inside =
+        inside_squared(p.kernel_h, p.height, p.out_height, p.dilation_h, p.pad_top) *
+        inside_squared(p.kernel_w, p.width, p.out_width, p.dilation_w, p.pad_left);
     return std::sqrt(squared / inside);
   }
 
-  double frequencies(const Conv2dPlan& plan) const {
-    const double side = transforms(plan).side;
+  std::ptrdiff_t frequencies(const Conv2dPlan& plan) const {
+    const std::ptrdiff_t side = transforms(*plan.isa).side;
     return side * side;
   }
 
-  const WinogradTransforms& transforms(const Conv2dPlan& plan) const {
-    return f4_ ? plan.isa->kernels.winograd->f4 : plan.isa->kernels.winograd->f2;
+  const WinogradTransforms& transforms(const Isa& isa) const {
+    return isa.kernels.winograd->*form_.transforms;
   }
 
   static Panels panels_of(const Conv2dPlan& plan) {
@@ -164,7 +186,7 @@ class WinogradAlgorithm final : public Algorithm {
     Winograd w{};
     w.kernel = plan.isa->kernels.winograd;
     w.vectors = plan.isa->kernels.channel_vectors;
-    w.transforms = &transforms(plan);
+    w.transforms = &transforms(*plan.isa);
     w.filters = p.group_filters();
     w.channels = p.group_channels();
     w.patches = patches_of(p, nullptr, 0, 0);
@@ -176,15 +198,17 @@ class WinogradAlgorithm final : public Algorithm {
     return w;
   }
 
-  bool f4_;
+  const Form& form_;
 };
 
-constexpr WinogradAlgorithm kF4(true, "winograd-f4");
-constexpr WinogradAlgorithm kF2(false, "winograd-f2");
+constexpr WinogradAlgorithm kF2(kForms[0]);
+constexpr WinogradAlgorithm kF4(kForms[1]);
+constexpr WinogradAlgorithm kF2Of5x5(kForms[2]);
 
 }  // namespace
 
-const Algorithm& winograd_f4 = kF4;
 const Algorithm& winograd_f2 = kF2;
+const Algorithm& winograd_f4 = kF4;
+const Algorithm& winograd_f2_5x5 = kF2Of5x5;
 
 }  // namespace gemmconv
