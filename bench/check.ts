@@ -48,8 +48,8 @@ export function errorOf(output: Output, reference: readonly Sample[]): number {
 }
 
 /**
- * The most that Winograd may err by its documented bound, 50 · 2^-24 · Σ|w| · max|x|, in the terms of
- * `errorOf`; with the largest input of all in place of the largest of each tile.
+ * The most that Winograd may err by its documented bound, 50 · 2^-24 · Σ|w| · max|x| (26 under 5×5
+ * filters), in the terms of `errorOf`; with the largest input of all in place of the largest of each tile.
  */
 export function winogradBoundOf(workload: Workload, reference: readonly Sample[]): number {
   const { input, filter } = workload;
@@ -59,7 +59,8 @@ export function winogradBoundOf(workload: Workload, reference: readonly Sample[]
     const weights = filter.data.subarray(oc * taps, (oc + 1) * taps);
     return (weights.reduce((sum, w) => sum + Math.abs(w), 0) * largest) / magnitude;
   });
-  return 50 * 2 ** -24 * Math.max(...bounds);
+  const factor = filter.shape[2] === 5 ? 26 : 50;
+  return factor * 2 ** -24 * Math.max(...bounds);
 }
 
 type Place = readonly [n: number, oc: number, oh: number, ow: number];

@@ -119,11 +119,12 @@ export type Activation =
  *   where the image under a row of outputs has up to 1820 pixels; in nchw where that and the row
  *   have up to 4096; elsewhere nchw, and nhwc of few channels with OC = C, with stride ≤ 4 and
  *   dilated windows of up to 1024 pixels
- * - `winograd` F(2×2, 3×3) and F(4×4, 3×3) (Lavin and Gray 2015; points after Barabasz et al. 2018):
- *   3×3, stride 1, dilation ≤ 16, C/G ≤ 4096, finite weights. Not exact: each output is within
- *   50 · 2^-24 · Σ|w| · max|x| of the true value, the largest input taken over its tile of 6×6, and
- *   an input that is not finite spreads over its tile. `auto` takes it where it is faster and its
- *   error, root mean square on N(0, 1) inputs, is at most twice that of the exact chain
+ * - `winograd` F(2×2, 3×3), F(4×4, 3×3) and F(2×2, 5×5) (Lavin and Gray 2015; points after Barabasz
+ *   et al. 2018): 3×3 or 5×5, stride 1, dilation ≤ 16, C/G ≤ 4096, finite weights. Not exact: each
+ *   output is within 50 · 2^-24 · Σ|w| · max|x| of the true value (26 under 5×5 filters), the largest
+ *   input taken over its tile of 6×6, and an input that is not finite spreads over its tile. `auto`
+ *   takes it where it is faster and its error, root mean square on N(0, 1) inputs, is at most twice
+ *   that of the exact chain
  */
 export type Algorithm = 'auto' | 'exact' | 'gemm' | 'direct' | 'depthwise' | 'winograd';
 

@@ -61,7 +61,7 @@ test('setVariant', () => {
   expect(new Set(variants()).size).toBe(variants().length);
   const layer = new Conv2d(ones(32, 32, 3, 3), { padding: 1 });
   for (const variant of variants().filter(
-    (name) => !/^depthwise|^direct-(groups|rows)$/.test(name),
+    (name) => !/^depthwise|^direct-(groups|rows)$|-5x5$/.test(name),
   )) {
     setVariant(variant);
     expect(layer.plan([1, 32, 9, 9]).variant).toBe(variant);

@@ -15,11 +15,12 @@ afterAll(() => {
   setThreads(chosenThreads);
 });
 
-/** 3×3 layers around the tile sizes, ragged, padded unevenly, grouped, dilated. */
-function problems(): GoldenProblem[] {
+/** Layers of filters so broad around the tile sizes: ragged, padded unevenly, grouped, dilated. */
+function problems(taps: 3 | 5): GoldenProblem[] {
   const draw = new Draw(31);
   const floats = (length: number) =>
     Float32Array.from({ length }, () => draw.integer(-999, 999) / 512);
+  const half = (taps - 1) / 2;
   const all: GoldenProblem[] = [];
   for (const layout of ['nchw', 'nhwc'] as const) {
     for (const [N, G, CG, OCG, H, W, dilation] of [
@@ -36,9 +37,9 @@ function problems(): GoldenProblem[] {
       const C = G * CG;
       const shape = layout === 'nchw' ? [N, C, H, W] : [N, H, W, C];
       const input = { shape, data: floats(N * C * H * W) };
-      const filter = { shape: [G * OCG, CG, 3, 3], data: floats(G * OCG * CG * 9) };
-      // On an image of one pixel all of it.
-      const pad = () => (H === 1 ? 1 : draw.integer(0, dilation + 1));
+      const filter = { shape: [G * OCG, CG, taps, taps], data: floats(G * OCG * CG * taps ** 2) };
+      // On an image of one pixel all of it; and at least one output of a broad filter.
+      const pad = () => (H === 1 ? half : draw.integer(half - 1, half * dilation + 1));
       const padding = { top: pad(), left: pad(), bottom: pad(), right: pad() };
       const bias = floats(G * OCG);
       all.push({ input, filter, padding, dilation: [dilation, dilation], groups: G, layout, bias });
@@ -48,43 +49,54 @@ function problems(): GoldenProblem[] {
 }
 
 /** With what each is compared, whatever the instruction set. */
-const cases = problems().map((problem) => {
-  return { problem, golden: goldenConv2d(problem, 'float64'), bounds: boundsOf(problem) };
-});
+const casesOf = (taps: 3 | 5) =>
+  problems(taps).map((problem) => ({ problem, golden: goldenConv2d(problem, 'float64') }));
+const CASES = { 3: casesOf(3), 5: casesOf(5) };
+
+/** Each variant of the algorithm, the filters it is for, and the factor of its bound in the docs. */
+const VARIANTS = [
+  ['winograd-f2', 3, 9],
+  ['winograd-f4', 3, 50],
+  ['winograd-f2-5x5', 5, 26],
+] as const;
 
 /** The bound of the docs for each output channel, with the largest input of all for its tile's. */
-function boundsOf({ input, filter }: GoldenProblem): number[] {
+function boundsOf({ input, filter }: GoldenProblem, factor: number): number[] {
   const largest = input.data.reduce((most, x) => Math.max(most, Math.abs(x)), 0);
   const size = filter.data.length / (filter.shape[0] as number);
   return Array.from({ length: filter.shape[0] as number }, (_, oc) => {
     const weights = filter.data.subarray(oc * size, (oc + 1) * size);
-    return 50 * 2 ** -24 * largest * weights.reduce((sum, w) => sum + Math.abs(w), 0);
+    return factor * 2 ** -24 * largest * weights.reduce((sum, w) => sum + Math.abs(w), 0);
   });
 }
 
 describe.each(availableIsas)('winograd on %s', (isa) => {
-  test('is within its bound, both tile sizes and where auto takes it', () => {
+  test.each(VARIANTS)('%s is within its bound, and auto', (variant, taps, factor) => {
     setIsa(isa);
-    for (const { problem, golden, bounds } of cases) {
+    for (const { problem, golden } of CASES[taps]) {
       const { data, shape } = golden;
       const [inner, channels] =
         problem.layout === 'nchw'
           ? [(shape[2] as number) * (shape[3] as number), shape[1] as number]
           : [1, shape[3] as number];
-      const bound = (i: number) => bounds[Math.floor(i / inner) % channels] as number;
-      for (const variant of ['winograd-f2', 'winograd-f4', null]) {
-        setVariant(variant);
-        const algorithm = variant === null ? 'auto' : 'winograd';
-        const output = layerOf(problem, algorithm).runSync(problem.input);
-        const message = `${variant ?? 'auto'} ${problem.input.shape} * ${problem.filter.shape}`;
+      const largest = Math.max(...VARIANTS.filter((row) => row[1] === taps).map((row) => row[2]));
+      for (const forced of [variant, null]) {
+        setVariant(forced);
+        const bounds = boundsOf(problem, forced === null ? largest : factor);
+        const bound = (i: number) => bounds[Math.floor(i / inner) % channels] as number;
+        const layer = layerOf(problem, forced === null ? 'auto' : 'winograd');
+        const message = `${forced ?? 'auto'} ${problem.input.shape} * ${problem.filter.shape}`;
+        if (forced !== null) expect(layer.plan(problem.input.shape).variant).toBe(variant);
+        const output = layer.runSync(problem.input);
         expect(firstBeyond(output.data, data, bound), message).toBeUndefined();
       }
     }
   });
 
-  test('gives the same bits for any thread count, sync and async', async () => {
+  test.each([3, 5] as const)('%d taps, the same bits for any thread count', async (taps) => {
     setIsa(isa);
-    for (const { problem } of cases) {
+    setVariant(null);
+    for (const { problem } of CASES[taps]) {
       setThreads(1);
       const { data } = layerOf(problem, 'winograd').runSync(problem.input);
       for (const threads of [2, cores + 3]) {
@@ -97,21 +109,32 @@ describe.each(availableIsas)('winograd on %s', (isa) => {
   });
 });
 
-test('auto takes it for a large layer, exact does not, nor auto under a weight of Inf', () => {
-  const data = new Float32Array(64 * 64 * 9);
-  const shape = [1, 64, 56, 56];
-  const filter = { shape: [64, 64, 3, 3], data };
-  expect(new Conv2d(filter, { padding: 1 }).plan(shape).algorithm).toBe('winograd');
-  expect(new Conv2d(filter, { padding: 1, algorithm: 'exact' }).plan(shape).algorithm).not.toBe(
-    'winograd',
-  );
-  data[5] = Number.POSITIVE_INFINITY;
-  expect(new Conv2d(filter).plan(shape).algorithm).not.toBe('winograd');
-});
+test.each([
+  [3, 1],
+  [5, 2],
+])(
+  'auto takes it for a large layer of %d taps, exact does not, nor auto under a weight of Inf',
+  (taps, padding) => {
+    const data = new Float32Array(64 * 64 * taps ** 2);
+    const shape = [1, 64, 56, 56];
+    const filter = { shape: [64, 64, taps, taps], data };
+    expect(new Conv2d(filter, { padding }).plan(shape).algorithm).toBe('winograd');
+    expect(new Conv2d(filter, { padding, algorithm: 'exact' }).plan(shape).algorithm).not.toBe(
+      'winograd',
+    );
+    data[5] = Number.POSITIVE_INFINITY;
+    expect(new Conv2d(filter).plan(shape).algorithm).not.toBe('winograd');
+  },
+);
 
-test('it is an error to ask for it where it cannot be', () => {
-  const filter = { shape: [64, 64, 3, 3], data: new Float32Array(64 * 64 * 9) };
-  const layer = new Conv2d(filter, { stride: 2, algorithm: 'winograd' });
+test.each([
+  [3, 3, 2],
+  [5, 5, 2],
+  [3, 5, 1],
+  [4, 4, 1],
+])('it is an error to ask for it where it cannot be: %d×%d, stride %d', (KH, KW, stride) => {
+  const filter = { shape: [64, 64, KH, KW], data: new Float32Array(64 * 64 * KH * KW) };
+  const layer = new Conv2d(filter, { stride, algorithm: 'winograd' });
   const error = expect.objectContaining({ code: 'ERR_INVALID_ARG_VALUE' });
   expect(() => layer.plan([1, 64, 56, 56])).toThrow(error);
 });

@@ -18,8 +18,8 @@ export function errors(data: ReportData): Markup {
 ${bothWidths((width) => chart(label, data, width))}
 <figcaption>Largest error against double precision among the outputs that are looked at, relative to
 Σ|input · filter| + |bias|. Dashed: 2⁻²⁴, half a unit in the last place. A bar ┃ is Winograd’s
-documented bound, 50 · 2⁻²⁴ · Σ|w| · max|x|; all other algorithms are exact chains of fused
-multiply-adds.</figcaption></figure>`;
+documented bound, 50 · 2⁻²⁴ · Σ|w| · max|x| (26 under 5×5 filters); all other algorithms are exact
+chains of fused multiply-adds.</figcaption></figure>`;
 }
 
 function chart(label: string, data: ReportData, width: number): Markup {
