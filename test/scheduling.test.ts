@@ -225,6 +225,22 @@ describe('a filter too large to be packed on the event loop', () => {
     expectSame((await other).data);
     await until(() => stats().pending === 0);
   });
+
+  test('an aborted call that waits for it is over at once, and its memory back', async () => {
+    const shared = new Float32Array(new SharedArrayBuffer(4 * input.data.length)).fill(1);
+    let wasOver = false;
+    // Unless this thread loses its core for as long as the packing takes.
+    for (let attempt = 0; attempt < 5 && !wasOver; attempt++) {
+      const controller = new AbortController();
+      const { signal } = controller;
+      const { shape } = input;
+      const aborted = new Conv2d(filter).run({ data: shared, shape }, { signal, transfer: true });
+      controller.abort();
+      wasOver = stats().pending === 0;
+      await expect(aborted).rejects.toMatchObject({ name: 'AbortError' });
+    }
+    expect(wasOver).toBe(true);
+  });
 });
 
 describe('settings changed by another thread', () => {

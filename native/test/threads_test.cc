@@ -270,6 +270,45 @@ void order_tests(Suite& suite, ThreadPool& pool) {
   });
 }
 
+void dependants_tests(Suite& suite, ThreadPool& pool) {
+  suite.test("a job whose dependency was withdrawn is not left waiting", [&] {
+    LongJob running(8, kHuge);
+    pool.submit(running);
+    suite.check(eventually([&] { return running.begun == 4; }), "not on every worker");
+    SubmittedJob first(3, kHuge), second(3, kHuge), third(3, kHuge);
+    first.has_dependants = true;
+    pool.submit(first);
+    pool.submit(second, &first);
+    pool.submit(third, &first);
+    suite.check(!pool.withdraw(first), "gone, with those that wait for it");
+    running.stop = true;
+    suite.check(eventually([&] { return third.is_finished && second.is_finished; }), "lost");
+    suite.check(first.is_finished && first.runs[0] == 0, "ran after all");
+    suite.check(second.was_right && third.was_right, "did not run");
+    suite.check(eventually([&] { return running.is_finished.load(); }), "never ends");
+  });
+  suite.test("withdrawn while they wait for another: at once, the others wait on", [&] {
+    for (int which = 0; which < 3; ++which) {
+      LongJob first(1, kHuge);
+      first.has_dependants = true;
+      pool.submit(first);
+      SubmittedJob jobs[3]{SubmittedJob(3), SubmittedJob(3), SubmittedJob(3)};
+      for (SubmittedJob& job : jobs) pool.submit(job, &first);
+      suite.check(pool.withdraw(jobs[which]), "still there");
+      SubmittedJob late(3);
+      pool.submit(late, &first);
+      first.stop = true;
+      suite.check(eventually([&] { return late.is_finished.load(); }), "lost");
+      for (int i = 0; i < 3; ++i) {
+        if (i == which) continue;
+        suite.check(eventually([&] { return jobs[i].is_finished.load(); }), "lost, too");
+      }
+      suite.check(jobs[which].runs[0] == 0 && !jobs[which].is_finished, "ran after all");
+      suite.check(eventually([&] { return first.is_finished.load(); }), "never ends");
+    }
+  });
+}
+
 void withdraw_tests(Suite& suite, ThreadPool& pool) {
   suite.test("withdrawn: queued jobs at once, running ones at their next pause", [&] {
     LongJob running(8, kHuge);
@@ -286,23 +325,6 @@ void withdraw_tests(Suite& suite, ThreadPool& pool) {
     suite.check(running.was_cancelled && running.begun == 4, "ran tasks nobody wants");
     std::this_thread::sleep_for(milliseconds(5));
     suite.check(!queued.is_finished && queued.begun == 0, "ran after all");
-  });
-  suite.test("a job whose dependency was withdrawn is not left waiting", [&] {
-    LongJob running(8, kHuge);
-    pool.submit(running);
-    suite.check(eventually([&] { return running.begun == 4; }), "not on every worker");
-    SubmittedJob first(3, kHuge), second(3, kHuge), third(3, kHuge);
-    first.has_dependants = true;
-    pool.submit(first);
-    pool.submit(second, &first);
-    pool.submit(third, &first);
-    suite.check(!pool.withdraw(first), "gone, with those that wait for it");
-    suite.check(!pool.withdraw(second), "gone, though it waits");
-    running.stop = true;
-    suite.check(eventually([&] { return third.is_finished && second.is_finished; }), "lost");
-    suite.check(first.is_finished && first.runs[0] == 0 && second.runs[0] == 0, "ran after all");
-    suite.check(third.was_right, "did not run");
-    suite.check(eventually([&] { return running.is_finished.load(); }), "never ends");
   });
   suite.test("withdrawing at random, under load", [&] {
     Random random(8);
@@ -336,6 +358,7 @@ void threads_tests(Suite& suite) {
   run_tests(suite, pool);
   submit_tests(suite, pool);
   order_tests(suite, pool);
+  dependants_tests(suite, pool);
   withdraw_tests(suite, pool);
   suite.check(pool.running() == 0, "jobs still count as running");
 }

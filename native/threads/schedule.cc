@@ -24,6 +24,20 @@ constexpr int kSideBySide = 1;
 
 }  // namespace
 
+void Job::add_dependant(Job& job) {
+  job.after = this;
+  job.next = nullptr;
+  job.previous = last_dependant;
+  (last_dependant == nullptr ? dependants : last_dependant->next) = &job;
+  last_dependant = &job;
+}
+
+void Job::remove_dependant(Job& job) {
+  job.after = nullptr;
+  (job.previous == nullptr ? dependants : job.previous->next) = job.next;
+  (job.next == nullptr ? last_dependant : job.next->previous) = job.previous;
+}
+
 int Schedule::class_of(double estimated_ns) {
   const double* const bound = std::ranges::upper_bound(kLargestNs, estimated_ns);
   return static_cast<int>(bound - kLargestNs);

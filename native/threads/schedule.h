@@ -42,8 +42,12 @@ struct Job {
   int size_class = 0;
   Job* next = nullptr;  // in whichever list it stands
   Job* previous = nullptr;
+  Job* after = nullptr;       // among whose dependants it stands
   Job* dependants = nullptr;  // by `next`, in the order in which they came
   Job* last_dependant = nullptr;
+
+  void add_dependant(Job& job);
+  void remove_dependant(Job& job);
 
   // How many they were.
   std::ptrdiff_t drop_tasks() {

@@ -176,9 +176,7 @@ void ThreadPool::submit(Job& job, Job* after) noexcept {
     return;
   }
   if (after != nullptr && !after->finished) {
-    job.next = nullptr;
-    (after->dependants == nullptr ? after->dependants : after->last_dependant->next) = &job;
-    after->last_dependant = &job;
+    after->add_dependant(job);
     return;
   }
   list_submitted(job, lock);
@@ -191,6 +189,10 @@ void ThreadPool::list_submitted(Job& job, Lock& lock) {
 bool ThreadPool::withdraw(Job& job) noexcept {
   const Lock lock = acquire();
   job.cancelled.store(true, std::memory_order_relaxed);
+  if (job.after != nullptr) {
+    job.after->remove_dependant(job);
+    return true;
+  }
   const bool begun = !job.listed.load(std::memory_order_relaxed) ||
                      job.next_task.load(std::memory_order_relaxed) > 0;
   // Those that wait for it are told when it finishes.
@@ -307,7 +309,7 @@ void ThreadPool::finish(Worker& self, Job& job) noexcept {
     Lock lock = acquire();
     job.finished = true;
     while (Job* const next = job.dependants) {
-      job.dependants = next->next;
+      job.remove_dependant(*next);
       list_submitted(*next, lock);
       lock = acquire();
     }
