@@ -105,6 +105,23 @@ Buffer BufferCache::remove_surplus(Clock::time_point now) {
   return it == free_.end() ? Buffer() : remove(it);
 }
 
+// Small ones are kept however old they are: no need to look at the clock.
+bool BufferCache::keep_small(Buffer& buffer) noexcept {
+  if (buffer.size() >= kHugePage) return false;
+  const std::lock_guard lock(mutex_);
+  if (free_.size() >= kRetainedBuffers || free_bytes_ + buffer.size() > kRetainedBytes) {
+    return false;
+  }
+  free_bytes_ += buffer.size();
+  free_.push_back({std::move(buffer), {}});
+  return true;
+}
+
+void BufferCache::give_back(Buffer buffer) noexcept {
+  if (buffer.size() == 0 || keep_small(buffer)) return;
+  give_back(std::move(buffer), Clock::now());
+}
+
 void BufferCache::give_back(Buffer buffer, Clock::time_point now) noexcept {
   if (buffer.size() == 0 || buffer.size() > most_bytes_) return;
   const std::lock_guard lock(mutex_);

@@ -65,7 +65,8 @@ class BufferCache {
 
   // At least `bytes`, contents undefined. Throws std::bad_alloc.
   Buffer take(std::size_t bytes);
-  void give_back(Buffer buffer, Clock::time_point now = Clock::now()) noexcept;
+  void give_back(Buffer buffer) noexcept;
+  void give_back(Buffer buffer, Clock::time_point now) noexcept;
 
   // Frees what has been kept for long enough. True when it is to be called again, after kKept.
   bool let_go(Clock::time_point now = Clock::now()) noexcept;
@@ -81,9 +82,11 @@ class BufferCache {
     Clock::time_point since;
   };
 
-  static constexpr std::size_t kRetainedBuffers = 16;
+  // As many as the event loop settles calls in one turn.
+  static constexpr std::size_t kRetainedBuffers = 64;
   static constexpr std::size_t kMostBuffers = 256;
 
+  bool keep_small(Buffer& buffer) noexcept;
   bool holds_more() const {
     return free_.size() > kRetainedBuffers || free_bytes_ > kRetainedBytes;
   }
@@ -93,7 +96,7 @@ class BufferCache {
   void clear() noexcept;
 
   const std::size_t most_bytes_;
-  std::mutex mutex_;        // for all below, and around every call of the private ones
+  std::mutex mutex_;  // for all below, and around every call of the private ones but keep_small
   std::vector<Free> free_;  // the one given back last is the last
   std::size_t free_bytes_ = 0;
 };
