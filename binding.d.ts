@@ -53,7 +53,6 @@ export interface Binding {
    * @param output null to compute aside, for `collect`.
    * @param ticket names the call: a small integer of the caller's choice, of no other call that has
    *   not been taken, collected or cancelled yet.
-   * @param packing ticket of the `packAsync` that fills `packed`; the call waits for it. -1 for none.
    * @returns done when it was started.
    */
   runAsync(
@@ -63,12 +62,11 @@ export interface Binding {
     add: Float32Array | null,
     output: Float32Array | null,
     ticket: number,
-    packing: number,
   ): Outcome;
 
   /**
-   * The first half of a `runAsync` that works in place on some of its arrays, those that bits of
-   * `given` stand for: 1 `input`, 2 `add`, 4 `output`. Everything that can be refused is, here; the
+   * The first half of a `runAsync` that waits for a packing, or works in place on some of its arrays,
+   * those that bits of `given` stand for: 1 `input`, 2 `add`, 4 `output`. Everything that can be refused is, here; the
    * others are copied. When it is done, `begin`, `forgo` or `cancel` must follow.
    *
    * @param output null to compute aside; or, where `given` holds it, when only `begin` is to have it.
@@ -86,6 +84,7 @@ export interface Binding {
    * The second half. The arrays, those that `given` stood for and the output, may be others by now,
    * of the same length; nobody may detach or resize them until `takeFinished` has told of the call.
    *
+   * @param packing ticket of the `packAsync` that fills `packed`; the call waits for it. -1 for none.
    * @returns whether the workers had no other call of this thread.
    */
   begin(

@@ -137,7 +137,8 @@ export class RunCall implements Call, Late, Abortable {
   /** Done, or why it could not be started. */
   start(): Outcome {
     this.#ticket = newTicket(this);
-    const outcome = this.#given === NOTHING ? this.#startWithCopies() : this.#startInPlace();
+    const isSimple = this.#given === NOTHING && this.#work.packing < 0;
+    const outcome = isSimple ? this.#startWithCopies() : this.#startInSteps();
     if (outcome !== DONE) release(this.#ticket);
     else if (this.#isWaiting) this.#line?.wait(this);
     else this.#line?.enter();
@@ -145,14 +146,14 @@ export class RunCall implements Call, Late, Abortable {
   }
 
   #startWithCopies(): Outcome {
-    const { plan, packed, packing } = this.#work;
+    const { plan, packed } = this.#work;
     const { input, add } = this.#tensors;
     if (this.#isWaiting) return binding.admit(plan, input, add, null, OUTPUT, this.#ticket);
-    return binding.runAsync(plan, packed, input, add, this.#output, this.#ticket, packing);
+    return binding.runAsync(plan, packed, input, add, this.#output, this.#ticket);
   }
 
   /** Nothing is taken from the caller before all that may be refused has been granted. */
-  #startInPlace(): Outcome {
+  #startInSteps(): Outcome {
     const { plan, packed, packing } = this.#work;
     const ticket = this.#ticket;
     const { input, add } = this.#tensors;

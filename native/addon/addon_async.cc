@@ -16,9 +16,7 @@ Async& Async::of(Napi::Env env) {
   return *static_cast<Async*>(data);
 }
 
-Call* Async::call_of(const Napi::Value& ticket) const {
-  return calls[static_cast<std::size_t>(ticket_of(ticket))];
-}
+Call* Async::call_of(std::int32_t ticket) const { return calls[static_cast<std::size_t>(ticket)]; }
 
 // The event loop lives as long as a call is open, no longer.
 void Async::add(Call* call) {
@@ -123,7 +121,7 @@ Napi::Value take_finished(const Napi::CallbackInfo& info) {
 
 Napi::Value collect(const Napi::CallbackInfo& info) {
   Async& async = Async::of(info.Env());
-  auto* call = static_cast<ComputeCall*>(async.call_of(info[0]));
+  auto* call = static_cast<ComputeCall*>(async.call_of(ticket_of(info[0])));
   const Floats out = floats_of(info[1]);
   const auto count = static_cast<std::size_t>(Extents(call->plan->problem).output);
   const bool fits = out.length == count;
@@ -133,14 +131,14 @@ Napi::Value collect(const Napi::CallbackInfo& info) {
 }
 
 void forgo(const Napi::CallbackInfo& info) {
-  Call* const call = Async::of(info.Env()).call_of(info[0]);
+  Call* const call = Async::of(info.Env()).call_of(ticket_of(info[0]));
   CallQueue::process().forgo(std::exchange(call->held_bytes, 0));
   release(info.Env(), call, CallQueue::End::aborted);
 }
 
 Napi::Value cancel(const Napi::CallbackInfo& info) {
   Async& async = Async::of(info.Env());
-  Call* const call = async.call_of(info[0]);
+  Call* const call = async.call_of(ticket_of(info[0]));
   if (!call->is_started) {
     release(info.Env(), call, CallQueue::End::aborted);
     return Napi::Boolean::New(info.Env(), true);

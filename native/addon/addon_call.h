@@ -37,7 +37,7 @@ struct Async {
   bool woken = false;  // somebody is going to take what is in the list
 
   static Async& of(Napi::Env env);
-  Call* call_of(const Napi::Value& ticket) const;
+  Call* call_of(std::int32_t ticket) const;
   // Throws std::bad_alloc, with nothing done.
   void add(Call* call);
 

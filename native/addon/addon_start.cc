@@ -112,13 +112,13 @@ ComputeCall* make_call(Async& async, std::int32_t ticket, const Conv2dPlan& plan
 // have been told yet: then its call is gone. True when the workers had nothing of this
 // environment's.
 bool begin_call(ComputeCall& call, const Napi::Value& packed, const Floats& output,
-                const Napi::Value& packing) {
+                std::int32_t packing) {
   if (output.is_given) {
     call.tensors.output = output.data;
     prefer_huge_pages(output.data, output.length * sizeof(float));
   }
   call.tensors.packed = packed_of(packed);
-  Call* const before = ticket_of(packing) < 0 ? nullptr : call.async->call_of(packing);
+  Call* const before = packing < 0 ? nullptr : call.async->call_of(packing);
   return call.start(before == nullptr ? nullptr : &before->job());
 }
 
@@ -131,7 +131,7 @@ Napi::Value run_async(const Napi::CallbackInfo& info) {
   try {
     ComputeCall* const call = make_call(Async::of(env), ticket_of(info[5]), stored.plan, given);
     if (call == nullptr) return value_of(env, Outcome::queue_full);
-    begin_call(*call, info[1], given.output, info[6]);
+    begin_call(*call, info[1], given.output, -1);
   } catch (const std::bad_alloc&) {
     return value_of(env, Outcome::out_of_memory);
   }
@@ -170,11 +170,12 @@ Napi::Value admit(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value begin(const Napi::CallbackInfo& info) {
-  auto& call = *static_cast<ComputeCall*>(Async::of(info.Env()).call_of(info[0]));
+  auto& call = *static_cast<ComputeCall*>(Async::of(info.Env()).call_of(ticket_of(info[0])));
   const Floats input = floats_of(info[2]), add = floats_of(info[3]);
   if (input.is_given) call.tensors.input = input.data;
   if (add.is_given) call.tensors.add = add.data;
-  return Napi::Boolean::New(info.Env(), begin_call(call, info[1], floats_of(info[4]), info[5]));
+  return Napi::Boolean::New(info.Env(),
+                            begin_call(call, info[1], floats_of(info[4]), ticket_of(info[5])));
 }
 
 Napi::Value pack_async(const Napi::CallbackInfo& info) {
