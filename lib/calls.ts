@@ -252,6 +252,15 @@ export class RunCall implements Call, Late, Abortable {
     if (this.#isSettled) return;
     this.#isSettled = true;
     this.#stopListening();
+    try {
+      this.#settle(outcome);
+    } catch (error) {
+      // Of what programs have put in place of their language's own parts.
+      this.#reject(error);
+    }
+  }
+
+  #settle(outcome: Outcome): void {
     const { out, outputShape } = this.#tensors;
     if (outcome === DONE && this.#target() === null) {
       outcome = binding.collect(this.#ticket, out as Float32Array);

@@ -230,6 +230,25 @@ describe('signal', () => {
   });
 });
 
+test('where arrays cannot be spread any more a call rejects, and the others go on', () => {
+  const { stdout } = inChild(`
+    import { Conv2d } from 'gemmconv';
+    const layer = new Conv2d({ data: Float32Array.of(2), shape: [1, 1, 1, 1] });
+    const calls = [0, 1, 2, 3, 4].map((x) =>
+      layer.run({ data: Float32Array.of(x), shape: [1, 1, 1, 1] }));
+    const iterate = Array.prototype[Symbol.iterator];
+    let shapes = 0;
+    Array.prototype[Symbol.iterator] = function () {
+      if (this.length === 4 && ++shapes === 2) throw new Error('no iterator');
+      return iterate.call(this);
+    };
+    for (const call of calls) call.then(({ data }) => console.log(data[0]), (e) => console.log(e.message));
+    setTimeout(() => process.exit(), 2000);
+    Promise.allSettled(calls).then(() => process.exit());
+  `);
+  expect(stdout.split('\n').sort()).toEqual(['', '0', '4', '6', '8', 'no iterator']);
+});
+
 describe('a process with work in flight', () => {
   const setUp = `
     import { Conv2d } from 'gemmconv';
