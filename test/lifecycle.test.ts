@@ -217,3 +217,43 @@ describe('two objects of one shared memory', () => {
     expect(layer.runSync(input, { out: apart }).data[7]).toBe(3);
   });
 });
+
+test.runIf(isNode)('a worker that ends waits for no call of another thread', () => {
+  // Neither with calls that wait for a filter, nor with a filter that waits to be packed.
+  const worker = `
+    import { parentPort } from 'node:worker_threads';
+    import { Conv2d } from 'gemmconv';
+    const ones = (...shape) => ({
+      data: new Float32Array(shape.reduce((a, b) => a * b)).fill(1), shape,
+    });
+    const layer = new Conv2d(ones(1024, 1024, 3, 3), { padding: 1 });
+    const x = ones(1, 1024, 7, 7);
+    parentPort.once('message', () => {
+      for (let i = 0; i < 4; i++) layer.run(x);
+      parentPort.postMessage('started');
+    });
+    parentPort.postMessage('ready');
+  `;
+  const { stdout, stderr } = inChild(`
+    import { Worker } from 'node:worker_threads';
+    import { once } from 'node:events';
+    import { Conv2d, setThreads } from 'gemmconv';
+    const ones = (...shape) => ({
+      data: new Float32Array(shape.reduce((a, b) => a * b)).fill(1), shape,
+    });
+    setThreads(1);
+    const layer = new Conv2d(ones(256, 256, 3, 3), { padding: 1, algorithm: 'exact' });
+    await layer.run(ones(1, 256, 28, 28));
+    const worker = new Worker(${JSON.stringify(worker)}, { eval: true });
+    await once(worker, 'message');
+    let isOver = false;
+    const pending = layer.run(ones(32, 256, 28, 28)).then(() => { isOver = true; });
+    worker.postMessage('start');
+    await once(worker, 'message');
+    await worker.terminate();
+    console.log(isOver);
+    await pending;
+  `);
+  expect(stderr).toBe('');
+  expect(stdout).toBe('false\n');
+});

@@ -170,12 +170,16 @@ void call_on_finished(napi_env env, napi_value, void* context, void*) {
 void close_async(void* data) {
   Async* async = static_cast<Async*>(data);
   std::ptrdiff_t withdrawn = 0;
-  for (Call* call : async->calls) {
-    if (call == nullptr || !call->is_started) continue;
-    if (ThreadPool::process().withdraw(call->job())) {
-      ++withdrawn;
-    } else {
-      call->interruption.emplace();
+  // What calls wait for after them: then none does any more.
+  for (const bool is_awaited : {false, true}) {
+    for (Call* call : async->calls) {
+      if (call == nullptr || !call->is_started || call->job().has_dependants != is_awaited)
+        continue;
+      if (ThreadPool::process().withdraw(call->job())) {
+        ++withdrawn;
+      } else {
+        call->interruption.emplace();
+      }
     }
   }
   {

@@ -281,10 +281,16 @@ void dependants_tests(Suite& suite, ThreadPool& pool) {
     pool.submit(second, &first);
     pool.submit(third, &first);
     suite.check(!pool.withdraw(first), "gone, with those that wait for it");
+    SubmittedJob other(3, kHuge), behind(3, kHuge);
+    other.has_dependants = true;
+    pool.submit(other);
+    pool.submit(behind, &other);
+    suite.check(pool.withdraw(behind) && pool.withdraw(other), "kept for nobody");
     running.stop = true;
     suite.check(eventually([&] { return third.is_finished && second.is_finished; }), "lost");
     suite.check(first.is_finished && first.runs[0] == 0, "ran after all");
     suite.check(second.was_right && third.was_right, "did not run");
+    suite.check(other.runs[0] == 0 && behind.runs[0] == 0, "ran for nobody");
     suite.check(eventually([&] { return running.is_finished.load(); }), "never ends");
   });
   suite.test("withdrawn while they wait for another: at once, the others wait on", [&] {

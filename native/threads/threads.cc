@@ -196,7 +196,7 @@ bool ThreadPool::withdraw(Job& job) noexcept {
   const bool begun = !job.listed.load(std::memory_order_relaxed) ||
                      job.next_task.load(std::memory_order_relaxed) > 0;
   // Those that wait for it are told when it finishes.
-  if (begun || job.has_dependants) return false;
+  if (begun || job.dependants != nullptr) return false;
   schedule_.remove(job);
   return true;
 }

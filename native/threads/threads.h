@@ -35,7 +35,7 @@ class ThreadPool {
   // `after`, a job that has not been freed yet, it waits for that one to finish.
   void submit(Job& job, Job* after = nullptr) noexcept;
 
-  // Takes a submitted job back. True when no thread had begun it, and no other can depend on it: it
+  // Takes a submitted job back. True when no thread had begun it, and no other waits for it: it
   // will not finish, and is the caller's again. Otherwise it finishes soon, `cancelled`.
   bool withdraw(Job& job) noexcept;
 
