@@ -142,17 +142,25 @@ void pack_filter(const FilterView& filter, const Panels& panels, std::ptrdiff_t 
   }
 }
 
+void repeat_steps(std::ptrdiff_t* steps, std::ptrdiff_t count, std::ptrdiff_t channels,
+                  std::ptrdiff_t stride) {
+  std::ptrdiff_t* to = steps + count;
+  for (std::ptrdiff_t c = 1; c < channels; ++c, to += count) {
+    for (std::ptrdiff_t i = 0; i < count; ++i) to[i] = steps[i] + c * stride;
+  }
+}
+
 std::ptrdiff_t* locate_taps(const Patches& p, std::ptrdiff_t channels, std::ptrdiff_t row_stride,
                             std::ptrdiff_t* taps) {
-  for (std::ptrdiff_t c = 0; c < channels; ++c) {
-    for (std::ptrdiff_t kh = 0; kh < p.kernel_h; ++kh) {
-      for (std::ptrdiff_t kw = 0; kw < p.kernel_w; ++kw) {
-        *taps++ = c * p.channel_stride + kh * p.dilation_h * row_stride +
-                  kw * p.dilation_w * p.column_stride;
-      }
+  std::ptrdiff_t* tap = taps;
+  for (std::ptrdiff_t kh = 0; kh < p.kernel_h; ++kh) {
+    for (std::ptrdiff_t kw = 0; kw < p.kernel_w; ++kw) {
+      *tap++ = kh * p.dilation_h * row_stride + kw * p.dilation_w * p.column_stride;
     }
   }
-  return taps;
+  const std::ptrdiff_t count = p.kernel_h * p.kernel_w;
+  repeat_steps(taps, count, channels, p.channel_stride);
+  return taps + channels * count;
 }
 
 const float* patch_in_place(const Patches& p, std::ptrdiff_t pixel) {

@@ -35,15 +35,14 @@ Strip::Strip(const StripKernel* kernel, const Patches& p, std::ptrdiff_t channel
       channel_stride_(odd_lines(rows_.slots * rows_.length * columns_.slots * columns_.length)) {}
 
 void Strip::locate_taps(std::ptrdiff_t* taps) const {
-  for (std::ptrdiff_t c = 0; c < channels_; ++c) {
-    rows_.for_each_tap([&](std::ptrdiff_t row_slot, std::ptrdiff_t row_shift) {
-      columns_.for_each_tap([&](std::ptrdiff_t column_slot, std::ptrdiff_t column_shift) {
-        const std::ptrdiff_t slot = row_slot * columns_.slots + column_slot;
-        *taps++ = c * channel_stride_ + (slot * rows_.length + row_shift) * columns_.length +
-                  column_shift;
-      });
+  std::ptrdiff_t* tap = taps;
+  rows_.for_each_tap([&](std::ptrdiff_t row_slot, std::ptrdiff_t row_shift) {
+    columns_.for_each_tap([&](std::ptrdiff_t column_slot, std::ptrdiff_t column_shift) {
+      const std::ptrdiff_t slot = row_slot * columns_.slots + column_slot;
+      *tap++ = (slot * rows_.length + row_shift) * columns_.length + column_shift;
     });
-  }
+  });
+  repeat_steps(taps, tap - taps, channels_, channel_stride_);
 }
 
 void Strip::fill(std::ptrdiff_t oh, std::ptrdiff_t rows, std::ptrdiff_t ow, float* strip) const {

@@ -47,13 +47,12 @@ void RowMasks::fill(int* masks) const {
 }
 
 void RowMasks::locate(std::ptrdiff_t channels, std::ptrdiff_t* steps) const {
-  for (std::ptrdiff_t i = 0; i < channels * p_.kernel_h; ++i) {
-    std::ptrdiff_t masks = 0;
-    for (std::ptrdiff_t kw = 0; kw < p_.kernel_w; ++kw) {
-      *steps++ = has_mask(kw) ? masks : -1;
-      masks += has_mask(kw) ? length_ : 0;
-    }
+  std::ptrdiff_t masks = 0;
+  for (std::ptrdiff_t kw = 0; kw < p_.kernel_w; ++kw) {
+    steps[kw] = has_mask(kw) ? masks : -1;
+    masks += has_mask(kw) ? length_ : 0;
   }
+  repeat_steps(steps, p_.kernel_w, channels * p_.kernel_h, 0);
 }
 
 // Not even a tap that is masked, or in a lane behind the last row, leaves the channel's plane.
