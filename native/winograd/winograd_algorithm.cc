@@ -19,12 +19,14 @@ constexpr std::ptrdiff_t kMostDilation = 16;
 // More than this, and a block of tiles no longer fits any cache.
 constexpr std::ptrdiff_t kMostChannels = 4096;
 // Transforming a vector of inputs, or of outputs, for each frequency of its tile, with what it
-// takes to read and write them (Zen 4; 3×3 layers of 8 to 128 channels on 28² to 112² pixels. F(4):
-// 6.9 and 13.6 on AVX-512, 9.2 and 16 on AVX2. F(2), AVX-512: together 11 on 14², 14 on 56², 16 on
-// 112². 5×5 on AVX2, 5² to 112²: 8 and 10 from 16 channels on, 9 and 12 below).
+// takes to read and write them (Zen 4; AVX2 by least squares, with what a tile of products takes:
+// 3×3 layers of 3 to 1024 channels on 3² to 320² pixels, 126 by F(2), off by 19 %, now 8, 106 by
+// F(4), 6 %. AVX-512, with it: F(4) 6.9 and 13.6; F(2) 11 on 14², 14 on 56², 16 on 112²).
 struct TransformCost {
   double input, output;
 };
+// Cycles of a tile of products besides its multiply-adds, to call it and to store sums.
+constexpr double kProductsTile = 40;
 // Reading a vector of U for a block of tiles, where it comes from L3 (Zen 4, 512@7 and 512@14).
 constexpr double kStream = 1;
 // Below this many tiles a thread, threads divide the filters instead: dividing the tiles makes each
@@ -49,12 +51,12 @@ struct Form {
   SquaredError error;
 };
 constexpr Form kForms[] = {
-    {"winograd-f2", &WinogradKernel::f2, PackedLayout::winograd_f2, {6, 9}, {0.25, 5, 5}},
-    {"winograd-f4", &WinogradKernel::f4, PackedLayout::winograd_f4, {8, 15}, {1.3, 36, 52}},
+    {"winograd-f2", &WinogradKernel::f2, PackedLayout::winograd_f2, {7, 7}, {0.25, 5, 5}},
+    {"winograd-f4", &WinogradKernel::f4, PackedLayout::winograd_f4, {9, 9}, {1.3, 36, 52}},
     {"winograd-f2-5x5",
      &WinogradKernel::f2_5x5,
      PackedLayout::winograd_f2_5x5,
-     {8, 10},
+     {9, 6},
      {0.65, 20, 28}},
 };
 
@@ -114,7 +116,9 @@ class WinogradAlgorithm final : public Algorithm {
     const double input_vectors = std::ceil(channels / kernel.lanes);
     const double output_vectors =
         static_cast<double>(filters.stored()) / static_cast<double>(kernel.lanes);
-    const double products = channels * step_cost(rows, filters);
+    const double products =
+        channels * step_cost(rows, filters) + static_cast<double>(rows.count() * filters.count()) *
+                                                  kProductsTile * units_a_cycle(kernel.lanes);
     const double transforming = static_cast<double>(tiles) * (form_.cost.input * input_vectors +
                                                               form_.cost.output * output_vectors);
     const double stream = kStream * blocks * channels * output_vectors;
