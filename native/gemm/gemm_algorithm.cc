@@ -7,20 +7,27 @@
 #include "filter.h"
 #include "gemm/blocks.h"
 #include "gemm/gemm.h"
+#include "lines.h"
 #include "system/cpu.h"
 #include "views.h"
 
 namespace gemmconv {
 namespace {
 
-// Cycles to move one float of a patch into its panel, by how it lies in the image: neighbouring
-// pixels move by vectors, at a price for each run of them; neighbouring channels by blocks, the
-// others one by one (Zen 4, 3×3 layers of ResNet-50 in both layouts; the price where AVX2, with
-// half the panel width, changes places with direct).
-constexpr double kPackPixels = 0.35;
-constexpr double kPackRun = 8.0;
-constexpr double kPackChannels = 1.2;
-constexpr double kPackScattered = 2.5;
+// Cycles to move one float of a patch into its panel, and for each run of neighbours in a row of
+// outputs that fall into one panel: what is outside the image has to be found, unless all is
+// inside, and channels that are neighbours move by blocks (Zen 4, AVX2, by least squares: 216
+// layers with windows or steps at 4 to 300 pixels a side, of nchw 0.54 to 0.76 and 13 to 14, of
+// nhwc 0.6 to 1.5 and 5 to 9; estimates were off by 25 to 32 %, are by 7 to 13).
+struct PackCost {
+  double move, run;
+};
+constexpr PackCost kPackPixels{0.6, 14.0};
+constexpr PackCost kPackInside{0.6, 6.0};
+constexpr PackCost kPackChannels{1.1, 7.0};
+// To wait for a line of weights when it is read first, unless half of L2 holds all of them, by rows
+// or by vectors: tiles that ask far ahead do not (the same layers).
+constexpr double kWeightsLineOfRows = 1.5, kWeightsLineOfLanes = 2.8;
 // And what it adds to the first tile of a panel to read pixels in place and pack them on the way
 // (Zen 4, AVX2, 1×1: at 0 512->16@28 and 512->32@28 would come here from direct-channels, 5 to 7 %
 // slower; at 0.1 16->16 and 16->32 would leave for direct-pixels, as fast within 3 %; at 0.2
@@ -65,17 +72,13 @@ class GemmAlgorithm final : public Algorithm {
     const Panels filters = g.filter_panels();
     const Panels pixels = g.pixel_panels(p.pixels());
     const double k = static_cast<double>(p.k());
-    const double along_rows = kPackPixels + kPackRun / static_cast<double>(pixels.max_width());
-    const double move = g.packs_on_the_way()       ? kPackOnTheWay
-                        : p.layout == Layout::nhwc ? kPackChannels
-                        : p.stride_w == 1          ? along_rows
-                                                   : kPackScattered;
     const std::ptrdiff_t at_once = g.panels_at_once(p.pixels());
     const Panels panels(filters.extent(), filters.max_width() * at_once, filters.vector());
     const bool is_packed = lanes_ == Lanes::pixels || p.pixels() > 1 || !is_pointwise(p);
     const bool has_part = lanes_ == Lanes::channels && p.layout == Layout::nhwc &&
                           p.group_filters() % g.kernel->lanes != 0;
-    const double cycles = (is_packed ? static_cast<double>(pixels.stored()) * k * move : 0) +
+    const double cycles = (is_packed ? k * pack_cycles(p, g, pixels) : 0) +
+                          (at_once == 1 ? waits(p, g) : 0) +
                           static_cast<double>(panels.count() * pixels.count()) * kTile +
                           (has_part ? static_cast<double>(p.pixels()) * kPartVector : 0);
     const double step =
@@ -124,6 +127,28 @@ class GemmAlgorithm final : public Algorithm {
   }
 
  private:
+  // A step of k.
+  static double pack_cycles(const Conv2dProblem& p, const Gemm& g, const Panels& pixels) {
+    const double stored = static_cast<double>(pixels.stored());
+    if (g.packs_on_the_way()) return stored * kPackOnTheWay;
+    const bool is_one_tap = p.kernel_h * p.kernel_w == 1;
+    const PackCost& cost = p.layout == Layout::nhwc       ? kPackChannels
+                           : is_one_tap && !p.is_padded() ? kPackInside
+                                                          : kPackPixels;
+    // Ends of rows cut panels, and those of panels rows; few fall together.
+    const std::ptrdiff_t rows = g.pointwise ? 1 : p.out_height;
+    return stored * cost.move + static_cast<double>(pixels.count() + rows - 1) * cost.run;
+  }
+
+  // For weights, cycles.
+  static double waits(const Conv2dProblem& p, const Gemm& g) {
+    const std::ptrdiff_t floats = p.k() * g.filter_panels().stored();
+    const bool fits = static_cast<std::size_t>(floats) * sizeof(float) <= cache_sizes().l2 / 2;
+    if (fits || units_a_cycle(g.kernel->lanes) == 1) return 0;
+    return static_cast<double>(floats / kLineFloats) *
+           (g.lanes == Lanes::pixels ? kWeightsLineOfRows : kWeightsLineOfLanes);
+  }
+
   static TileShape tile_of(const Gemm& g, std::ptrdiff_t pixels) {
     const auto at_once = static_cast<int>(g.panels_at_once(pixels));
     if (at_once == 1) return {g.kernel->mr, g.kernel->vectors};
