@@ -28,6 +28,9 @@ constexpr double kRepeatedTile = 4.0;
 constexpr double kFinishInMemory = 0.4;
 constexpr double kStoreFewFilters = 0.5;
 constexpr std::ptrdiff_t kFew = 4;
+// A row of outputs that are finished through memory (AVX2: rows of 5 to 28 outputs, 10×4 1->64 on
+// 49×10 with steps of two, 3×3 and 5×5 without padding).
+constexpr double kFinishRow = 4.0;
 
 // A line of a strip, where there are no groups (1×1 with steps of two 320->3@7: nchw 14, nhwc 8).
 constexpr double kLineOfStrip = 10.0;
@@ -74,6 +77,10 @@ constexpr double kMasksSetUp = 1000.0;
 // Cycles of a step for each line that its tile reads from L2, as all do where weights and pixels of
 // a window do not fit L1 (3×3 and 5×5 of 16 to 256 channels at 28 to 256, both ISAs).
 constexpr double kLineOfL2 = 1.0;
+// The same where more channels are whole pages apart than L2 has ways, too, and no second panel of
+// filters finds what the first has fetched (AVX2: 3×3 256->3@96 8, 64->1@128 4; 9×9 32->3@256 9,
+// 5×5 32->1@128 3).
+constexpr double kCollidingLine = 4.0;
 // The narrowest strip must not be larger than this, in floats (L2 of a small core), at this width;
 // nor masks.
 constexpr std::ptrdiff_t kStripMost = std::ptrdiff_t{1} << 17;
@@ -248,7 +255,8 @@ class DirectPixelsAlgorithm final : public Algorithm {
 
   static double finish_in_memory(const Conv2dPlan& plan, std::ptrdiff_t rows) {
     const Conv2dProblem& p = plan.problem;
-    return kFinishInMemory * static_cast<double>(rows * p.out_width * p.group_filters()) *
+    const double row = kFinishInMemory * static_cast<double>(p.out_width) + kFinishRow;
+    return row * static_cast<double>(rows * p.group_filters()) *
            units_a_cycle(plan.isa->kernels.direct_pixels->lanes);
   }
 
@@ -297,19 +305,22 @@ class DirectPixelsAlgorithm final : public Algorithm {
     const bool turns_pages = is_one_row(plan.problem) &&
                              std::min(plane, kPageFloats) * plan.problem.k() > kPages * kPageFloats;
     const double lines = 1 + (v * static_cast<double>(kernel.lanes) - 1) / kLineFloats;
-    const bool leaves_l1 =
-        is_one_row(plan.problem) &&
-        static_cast<double>(plan.problem.k()) * (lines * kLineFloats + r) * sizeof(float) >
-            static_cast<double>(cache_sizes().l1);
+    const double bytes =
+        static_cast<double>(plan.problem.k()) * (lines * kLineFloats + r) * sizeof(float);
+    const double leaves_l1 = is_one_row(plan.problem) ? beyond_l1(bytes) : 0;
     const bool collides =
         is_one_row(plan.problem) && plane % kPageFloats == 0 && plan.problem.k() > kCollidingSteps;
-    const double pages = (collides                   ? kCollidingStep
-                          : turns_pages || leaves_l1 ? kPageStep
-                                                     : 0) *
+    const double pages = (collides      ? kCollidingStep
+                          : turns_pages ? kPageStep
+                                        : 0) *
                          units_a_cycle(kernel.lanes);
-    const double step =
-        std::max({r * v, r + load * v, kChainsInFlight, pages}) +
-        lines_of_l2(plan.problem, r, v * kernel.lanes) * kLineOfL2 * units_a_cycle(kernel.lanes);
+    const bool refetches = plane % kPageFloats == 0 && panels.count() == 1 &&
+                           plan.problem.group_channels() > kCollidingSteps;
+    const double line = (refetches ? kCollidingLine : kLineOfL2) * units_a_cycle(kernel.lanes);
+    const double found = std::max({r * v, r + load * v, kChainsInFlight, pages});
+    const double fetched = std::max(found, kPageStep * units_a_cycle(kernel.lanes));
+    const double step = found + (fetched - found) * leaves_l1 +
+                        lines_of_l2(plan.problem, r, v * kernel.lanes) * line;
     return static_cast<double>(tiles * panels.count()) *
            (static_cast<double>(plan.problem.k()) * step +
             tile_cycles(plan, d) * units_a_cycle(kernel.lanes));
@@ -338,17 +349,30 @@ class DirectPixelsAlgorithm final : public Algorithm {
     return !d.pointwise && !(d.in_place && comes_from_afar(d));
   }
 
+  // What share of so many bytes, which are read again and again, L1 no longer has: less and less
+  // from half of it on, as they spread unevenly over its sets (AVX2, Zen 4: 3×3 with steps of two,
+  // of 16 channels, 17 KB, 12 % of the lines, 24 60 %, 32 85 %).
+  static double beyond_l1(double bytes) {
+    return std::clamp(2 * bytes / static_cast<double>(cache_sizes().l1) - 1, 0.0, 1.0);
+  }
+
   // Lines that a step of a tile reads from beyond L1.
   static double lines_of_l2(const Conv2dProblem& p, double rows, double lanes) {
     if (is_pointwise(p)) return 0;
     const double taps = static_cast<double>(p.kernel_h * p.kernel_w);
-    const double reach = static_cast<double>((p.kernel_w - 1) * p.dilation_w);
     const double line = static_cast<double>(kLineFloats);
-    const double pixels = static_cast<double>(p.kernel_h) * (1 + (lanes + reach - 1) / line);
+    // Every other pixel lies in a row of its own.
+    const std::ptrdiff_t phases = std::min(p.stride_w, p.kernel_w);
+    const double reach = static_cast<double>((p.kernel_w - 1) * p.dilation_w / phases);
+    const double rows_of_pixels = static_cast<double>(p.kernel_h * phases);
+    const double apart = rows_of_pixels * (1 + (lanes + reach - 1) / line);
+    // Short rows lie on the same lines.
+    const double rows_below = static_cast<double>((p.kernel_h - 1) * p.dilation_h * p.width);
+    const double together = 1 + (rows_below + reach + lanes - 1) / line;
+    const double pixels = p.stride_w == 1 ? std::min(apart, together) : apart;
     const double channel = pixels + rows * taps / line;
-    const bool fits = channel * line * static_cast<double>(p.group_channels()) * sizeof(float) <=
-                      static_cast<double>(cache_sizes().l1);
-    return fits ? 0 : channel / taps;
+    const double bytes = channel * line * sizeof(float) + taps * sizeof(std::ptrdiff_t);
+    return beyond_l1(bytes * static_cast<double>(p.group_channels())) * channel / taps;
   }
 };
 
