@@ -18,11 +18,15 @@ namespace {
 constexpr double kTile = 8.0;
 constexpr double kCopied = 0.25;
 constexpr double kCutRow = 200.0;
+// What a step of windows, which looks up where its pixels lie, takes longer than its multiply-adds
+// (AVX2: 2 to 5 %, 3×3 of 16 and 24 channels at 55 to 160).
+constexpr double kWindowStep = 1.03;
 // Of a pixel whose last vector of channels is not whole, and goes through memory.
 constexpr double kPartVector = 30.0;
 // And of a line of the image where it comes from memory: it is not asked for ahead here, but is by
 // direct-channels (Zen 4, 8 images, 1×1 256->64@56: 12.8 ms here, 10.3 there;
-// 64->256@56 10.7, 10.4).
+// 64->256@56 10.7, 10.4). Of short pixels the CPU reads ahead by itself (3×3 3->8@1080p with steps
+// of two 4.2 ms here, 6.1 there).
 constexpr double kFarLine = 12.0;
 // Longer sums than this are left to direct-channels: their weights do not stay in L1, and it asks
 // for them ahead (Zen 4, AVX2, time over its own, at 28: 1×1 of 128 channels to 64 filters 0.96,
@@ -72,11 +76,15 @@ DirectRows shape_of(const Conv2dPlan& plan) { return shape_of(plan.problem, *pla
 // Lines of one image, if they come from memory.
 double far_lines(const Conv2dProblem& p) {
   const double image = static_cast<double>(p.channels) * static_cast<double>(p.height * p.width);
-  return leaves_caches(p) ? image / static_cast<double>(kLineFloats) : 0;
+  return leaves_caches(p) && p.channels >= kLineFloats ? image / static_cast<double>(kLineFloats)
+                                                       : 0;
 }
 
 // One step of k over a row of tiles.
-double row_cost(const DirectRows& d) { return step_cost(d.segments(), d.filter_panels()); }
+double row_cost(const DirectRows& d) {
+  const bool is_window = d.patches.kernel_h * d.patches.kernel_w > 1;
+  return step_cost(d.segments(), d.filter_panels()) * (is_window ? kWindowStep : 1);
+}
 
 class DirectRowsAlgorithm final : public Algorithm {
  public:
