@@ -29,8 +29,9 @@ double tensor_bytes(const Conv2dProblem& problem);
 // Whether these are more than half of the last cache, and than L2: images then come from memory.
 bool leaves_caches(const Conv2dProblem& problem);
 
-// Taps of one channel that lie inside the image, of an average output.
+// Taps of one channel that lie inside the image, of an average output; and rows of taps.
 double inside_taps(const Conv2dProblem& problem);
+double inside_rows(const Conv2dProblem& problem);
 
 // A vector of channels of one output of a depthwise convolution with channels on the lanes, which
 // takes so many cycles to finish, by kernels that share loads between outputs or by those that do

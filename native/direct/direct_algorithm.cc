@@ -35,11 +35,17 @@ constexpr double kWide = 1.03;
 // and 14, nchw), unless all weights are in L1. A 1×1 filter in nhwc, whose tiles ask for next to
 // nothing, does not wait (960->160@7 to 1024->2048@14, stride 2: 0.80 to 0.98 of gemm's time).
 constexpr double kWeightsLine = 12.0;
+// The same of windows, of which each line serves several (3×3 with steps of two 256->512@14 waits
+// 0 to 3 more, 448->384@8 5).
+constexpr double kWeightsLineOfWindow = 9.0;
+// Cycles of a row of taps besides these: three of one call are written out, others a loop (AVX2,
+// Zen 4: 3×3 at 14 to 26 0.9 to 1; 2×2, 4×4, 1×3 and 1×7 with and without steps of two 2 to 4).
+constexpr double kRowOfThree = 0.8, kRowOfAny = 2.5;
 // Where the channels of an nchw image are whole pages apart, a step of a tile takes at least so
 // many cycles: their lines push each other out of L1 (AVX2, Zen 4: 11 to 13, 1×1 layers of 64 to
 // 512 channels of 32 to 256 pixels a side; AVX-512's larger tiles hide it).
 constexpr double kCollidingStep = 11.5;
-constexpr std::ptrdiff_t kCollidingChannels = 32, kPageFloats = 1024;
+constexpr std::ptrdiff_t kCollidingChannels = 16, kPageFloats = 1024;
 
 // What a step of groups of one vector takes longer than its multiply-adds, of which two start a
 // cycle (AVX2, Zen 4, nhwc, 3×3, 2 to 8 channels a group, 24@112 to 1024@7: 1.28 to 1.43; 2.2 where
@@ -81,11 +87,16 @@ class DirectAlgorithm final : public Algorithm {
     const double cycles = store_cycles(p, plan.lanes) +
                           (has_parts ? kPartVector * static_cast<double>(p.pixels()) : 0) +
                           static_cast<double>(d.tiles() * d.filter_panels().count()) * tile +
-                          static_cast<double>(copied_lines(d)) * kCopyLine + waits(p, d);
+                          static_cast<double>(copied_lines(d)) * kCopyLine + waits(p, d) +
+                          rows_of_taps(p, d);
     const bool is_alone = p.groups > 1 && d.filters <= d.kernel->lanes && p.layout == Layout::nhwc;
     const double step = is_alone && units_a_cycle(d.kernel->lanes) > 1 ? kOneVector : 1;
-    const double steps = static_cast<double>(p.group_channels() * d.out_height) * inside_taps(p) *
-                         row_cost(d) * step;
+    // Pixels that a tap leaves out save time where the row of three is written out.
+    const double taps = p.kernel_w == 3 || units_a_cycle(d.kernel->lanes) == 1
+                            ? inside_taps(p)
+                            : inside_rows(p) * static_cast<double>(p.kernel_w);
+    const double steps =
+        static_cast<double>(p.group_channels() * d.out_height) * taps * row_cost(d) * step;
     return std::max(steps, collisions(p, d) * units_a_cycle(d.kernel->lanes)) +
            cycles * units_a_cycle(d.kernel->lanes);
   }
@@ -122,8 +133,8 @@ class DirectAlgorithm final : public Algorithm {
   }
   // What the steps take at least, cycles.
   static double collisions(const Conv2dProblem& p, const Direct& d) {
-    if (!is_pointwise(p) || p.layout == Layout::nhwc || p.height * p.width % kPageFloats != 0 ||
-        p.group_channels() <= kCollidingChannels) {
+    if (p.kernel_h * p.kernel_w != 1 || p.layout == Layout::nhwc ||
+        p.height * p.width % kPageFloats != 0 || p.group_channels() <= kCollidingChannels) {
       return 0;
     }
     const std::ptrdiff_t steps = d.tiles() * d.filter_panels().count() * p.group_channels();
@@ -140,7 +151,18 @@ class DirectAlgorithm final : public Algorithm {
     const std::ptrdiff_t floats = p.k() * d.filter_panels().stored();
     if (static_cast<std::size_t>(floats) * sizeof(float) <= cache_sizes().l1) return 0;
     const double lines = static_cast<double>(floats) / kLineFloats;
-    return lines * std::max(kWeightsLine - line, 0.0);
+    const double wait = (is_one_tap ? kWeightsLine : kWeightsLineOfWindow) - line;
+    // Of tiles with fewer pixels a core has more lines under way at once.
+    const double share = static_cast<double>(d.segments().widest()) / rows;
+    return lines * std::max(wait, 0.0) * share;
+  }
+
+  // What their taps' multiply-adds leave out, cycles.
+  static double rows_of_taps(const Conv2dProblem& p, const Direct& d) {
+    if (p.kernel_h * p.kernel_w == 1 || units_a_cycle(d.kernel->lanes) == 1) return 0;
+    const std::ptrdiff_t tiles = d.tiles() * d.filter_panels().count() * p.group_channels();
+    const double rows = p.kernel_w == 1 ? 1 : inside_rows(p);
+    return static_cast<double>(tiles) * rows * (p.kernel_w == 3 ? kRowOfThree : kRowOfAny);
   }
 
   // One step of k over a row of tiles.
