@@ -314,7 +314,7 @@ class DirectPixelsAlgorithm final : public Algorithm {
                           : turns_pages ? kPageStep
                                         : 0) *
                          units_a_cycle(kernel.lanes);
-    const bool refetches = plane % kPageFloats == 0 && panels.count() == 1 &&
+    const bool refetches = d.in_place && plane % kPageFloats == 0 && panels.count() == 1 &&
                            plan.problem.group_channels() > kCollidingSteps;
     const double line = (refetches ? kCollidingLine : kLineOfL2) * units_a_cycle(kernel.lanes);
     const double found = std::max({r * v, r + load * v, kChainsInFlight, pages});
