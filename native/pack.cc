@@ -23,6 +23,7 @@ struct Tap {
 // Neighbouring pixels of one output row that fall into one panel.
 struct Piece {
   std::ptrdiff_t ih, iw;  // where tap (0, 0) of the first pixel lies in the image
+  std::ptrdiff_t offset;  // there, in a channel's plane
   std::ptrdiff_t count;
   std::ptrdiff_t panel_width;
   float* dst;  // step 0 of the first pixel
@@ -57,14 +58,43 @@ bool all_inside(const Patches& p, const Piece* pieces, int count) {
   });
 }
 
+// Whether all runs are of neighbours, as many as two overlapping quads hold.
+bool are_short(const Patches& p, const Piece* pieces, int count) {
+  return p.stride_w * p.column_stride == 1 &&
+         std::all_of(pieces, pieces + count,
+                     [](const Piece& piece) { return piece.count >= 4 && piece.count <= 8; });
+}
+
+// As such they are rows of AVX2's panels, mostly: no loop for each (1×1 nchw, Zen 4: 2048->512@7
+// 1.239 -> 1.215 ms, 320->1280@7 0.490 -> 0.485).
+void pack_short(const Patches& p, const Piece* pieces, int count, std::ptrdiff_t k_begin,
+                std::ptrdiff_t kc) {
+  constexpr std::size_t kQuad = 4 * sizeof(float);
+  const float* channel = p.image + k_begin * p.channel_stride;
+  for (std::ptrdiff_t k = 0; k < kc; ++k) {
+    for (int i = 0; i < count; ++i) {
+      const Piece& piece = pieces[i];
+      const float* const src = channel + piece.offset;
+      float* const dst = piece.dst + k * piece.panel_width;
+      const std::ptrdiff_t last = piece.count - 4;
+      std::memcpy(dst, src, kQuad);
+      std::memcpy(dst + last, src + last, kQuad);
+    }
+    channel += p.channel_stride;
+  }
+}
+
 void pack_inside(const Patches& p, const Piece* pieces, int count, std::ptrdiff_t k_begin,
                  std::ptrdiff_t kc) {
+  if (are_short(p, pieces, count)) {
+    pack_short(p, pieces, count, k_begin, kc);
+    return;
+  }
   for (std::ptrdiff_t k = 0; k < kc; ++k) {
     const float* channel = p.image + (k_begin + k) * p.channel_stride;
     for (int i = 0; i < count; ++i) {
       const Piece& piece = pieces[i];
-      gather_run(piece.dst + k * piece.panel_width,
-                 channel + piece.ih * p.row_stride + piece.iw * p.column_stride,
+      gather_run(piece.dst + k * piece.panel_width, channel + piece.offset,
                  p.stride_w * p.column_stride, piece.count);
     }
   }
@@ -112,6 +142,7 @@ int cut_pieces(const Patches& p, const Panels& panels, std::ptrdiff_t kc,
       Piece& piece = pieces[count++];
       piece.ih = oh * p.stride_h - p.pad_top;
       piece.iw = ow * p.stride_w - p.pad_left;
+      piece.offset = piece.ih * p.row_stride + piece.iw * p.column_stride;
       piece.count = std::min(panel.valid - done, p.out_width - ow);
       piece.panel_width = panel.width;
       piece.dst = packed + panel.begin * kc + done;
