@@ -2,6 +2,7 @@
 #include "direct/direct.h"
 
 #include <algorithm>
+#include <bit>
 #include <optional>
 
 #include "direct/direct_window.h"
@@ -55,6 +56,31 @@ TapRow cut_row(std::ptrdiff_t pixels, std::ptrdiff_t taps, const unsigned* marks
   return at_ends ? TapRow::cut_three : TapRow::cut_sides;
 }
 
+// Whether all panels have tiles of so many pixels for rows of taps that are cut_ends.
+bool has_cut_ends(const Direct& d, std::ptrdiff_t pixels) {
+  const Panels panels = d.filter_panels();
+  const auto& shapes = d.kernel->tile[static_cast<int>(TapRow::cut_ends)][pixels - 1];
+  const std::ptrdiff_t last = panels[panels.count() - 1].width / d.kernel->lanes;
+  return shapes[d.tile.vectors - 1] != nullptr && shapes[last - 1] != nullptr;
+}
+
+// Whether a row of taps is cut_ends; then marks become what that wants.
+bool count_cut(std::ptrdiff_t pixels, std::ptrdiff_t taps, unsigned* marks) {
+  const unsigned all = (1u << pixels) - 1;
+  const std::ptrdiff_t first = std::countr_zero(marks[0]);
+  const std::ptrdiff_t last = pixels - std::bit_width(marks[taps - 1]);
+  if (first > kMostCut || last > kMostCut || first + last > taps) return false;
+  for (std::ptrdiff_t i = 0; i < taps; ++i) {
+    const auto lacks_first = std::max<std::ptrdiff_t>(first - i, 0);
+    const auto lacks_last = std::max<std::ptrdiff_t>(last - (taps - 1 - i), 0);
+    if (marks[i] != (all >> lacks_last & all << lacks_first)) return false;
+  }
+  marks[0] = static_cast<unsigned>(first);
+  marks[1] = static_cast<unsigned>(taps - first - last);
+  marks[2] = static_cast<unsigned>(last);
+  return true;
+}
+
 // Marks the pixels for which each tap of a row is inside. Returns the taps that all pixels find
 // inside, if no pixel finds another.
 std::optional<Range> mark(const Patches& p, std::ptrdiff_t iw, std::ptrdiff_t pixels,
@@ -73,8 +99,9 @@ std::optional<Range> mark(const Patches& p, std::ptrdiff_t iw, std::ptrdiff_t pi
 }
 
 // Tells the tile what a row of its taps looks like.
-void set_row_of_taps(DirectTile& tile, const Patches& p, std::ptrdiff_t iw, std::ptrdiff_t pixels,
+void set_row_of_taps(DirectTile& tile, const Direct& d, std::ptrdiff_t iw, std::ptrdiff_t pixels,
                      unsigned* marks) {
+  const Patches& p = d.patches;
   const std::ptrdiff_t last = iw + (pixels - 1) * p.stride_w + (p.kernel_w - 1) * p.dilation_w;
   if (iw >= 0 && last < p.width) {
     tile.row = tile.row_taps == 3 ? TapRow::three : TapRow::any;
@@ -86,6 +113,10 @@ void set_row_of_taps(DirectTile& tile, const Patches& p, std::ptrdiff_t iw, std:
     return;
   }
   tile.row = cut_row(pixels, tile.row_taps, marks);
+  if (tile.row == TapRow::cut && has_cut_ends(d, pixels) &&
+      count_cut(pixels, tile.row_taps, marks)) {
+    tile.row = TapRow::cut_ends;
+  }
   tile.pixels = marks;
 }
 
@@ -164,7 +195,7 @@ void set_pixels(Work& work, const Direct& d, const Tile& at, const float* x, uns
   tile.first_tap = work.taps.first_tap;
   tile.skipped_of_row = 0;
   tile.skipped_rows_taps = work.taps.skipped_rows_taps;
-  set_row_of_taps(tile, p, at.iw, at.segment.width, marks);
+  set_row_of_taps(tile, d, at.iw, at.segment.width, marks);
   // nchw: the next channel. nhwc: the next tile, a line for each channel, which is as many as it
   // has at least while tiles have up to 16 pixels.
   const bool planes = p.column_stride == 1;

@@ -30,6 +30,10 @@ constexpr std::ptrdiff_t kLongSum = 48;
 // What a step of wide tiles takes longer than its multiply-adds, with no register to spare (AVX2,
 // Zen 4: 1 to 5 %, 3×3 and 1×1 layers of 3 to 28 pixels a row).
 constexpr double kWide = 1.03;
+// And of usual tiles of no more pixels than wide ones have: two vectors of these are just as many
+// chains as multiply-adds can be under way, and what comes late is not made up for (AVX2, Zen 4,
+// time of wide tiles over theirs, 8 pixels a row: 1×3 384@8 0.85, 3×3 64->192@8 0.88).
+constexpr double kFewChains = 1.1;
 // Cycles after which the next line of weights is there when the first tile of a panel reads it
 // (AVX2, Zen 4, whose tiles want one every 6: 5 to 7 more, 1×1 layers of 320 to 1152 channels at 7
 // and 14, nchw), unless all weights are in L1. A 1×1 filter in nhwc, whose tiles ask for next to
@@ -70,7 +74,10 @@ class DirectAlgorithm final : public Algorithm {
     if (can_be_wide(plan)) {
       Conv2dPlan wide = plan;
       wide.way = kWideTiles;
-      if (row_cost(shape_of(wide)) < row_cost(shape_of(plan))) plan = wide;
+      const Direct usual = shape_of(plan);
+      const bool has_few = usual.segments().widest() <= usual.kernel->wide.mr;
+      const double cost = row_cost(usual) * (has_few ? kFewChains : 1);
+      if (row_cost(shape_of(wide)) < cost) plan = wide;
     }
     const Direct d = shape_of(plan);
     const Panels panels = d.filter_panels();

@@ -51,8 +51,11 @@ enum class TapRow {
   three,      // three taps, all of them inside
   cut_three,  // three taps, inside but for the first of the first pixel, or the last of the last
   cut_sides,  // three taps, the middle one inside, the others for some of the pixels
+  cut_ends,   // taps that lack some of the first pixels, one fewer each; whole ones; taps that lack
+              // more and more of the last. Not all tiles have it.
 };
-inline constexpr int kTapRows = 6;
+inline constexpr int kTapRows = 7;
+inline constexpr int kMostCut = 3;  // pixels that a tap of cut_ends may lack
 
 // One register tile of a convolution read in place: up to mr neighbouring output pixels of a row
 // by NR output channels. Tap (c, i, j) of pixel r is at
@@ -66,7 +69,9 @@ struct DirectTile {
   // Taps left out: of a channel before the first one; of each row; in rows of their own.
   std::ptrdiff_t first_tap, skipped_of_row, skipped_rows_taps;
   TapRow row;
-  const unsigned* pixels;  // where `row` is cut: bit r of each tap of a row, whether it is inside
+  // Where `row` is cut: bit r of each tap of a row, whether it is inside. Of cut_ends: how many
+  // taps lack some of the first pixels, none, some of the last.
+  const unsigned* pixels;
   // What to ask for ahead of the image: relative to x, one step further for each channel.
   std::ptrdiff_t ahead, ahead_step;
   // What the taps ask for, one after the other: weights to come, or outputs.
