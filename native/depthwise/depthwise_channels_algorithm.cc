@@ -27,7 +27,8 @@ constexpr double kCopyMost = 1 << 18;
 
 // Channels of which a tile's pixels fall on so few lines of L1 that each vector finds them gone,
 // and a copy pays (Zen 4 as AVX2: 512@14 0.069 → 0.045 ms, 1024@7 0.057 → 0.025, 256@28 0.106 →
-// 0.089; 128@56 0.138 → 0.194). Where a vector is a line, no other wants it again.
+// 0.089; 128@56 0.138 → 0.194). Where a vector is a line, no other wants it again, nor does any
+// other window where they lie side by side (2×2, stride 2, 256@28: 0.057 → 0.020 ms).
 constexpr std::ptrdiff_t kColliding = 256;
 
 // Taps that are pages apart would fall on one line, too (512@14: 0.120 → 0.069 ms).
@@ -42,7 +43,7 @@ bool is_copy_small(const Conv2dProblem& p) {
 
 bool is_copied(const Conv2dPlan& plan) {
   const Conv2dProblem& p = plan.problem;
-  const bool collides = p.channels % kColliding == 0 &&
+  const bool collides = p.kernel_w > p.stride_w && p.channels % kColliding == 0 &&
                         plan.isa->kernels.depthwise_channels->lanes < kLineFloats &&
                         is_copy_small(p);
   return p.group_filters() > 1 || collides;

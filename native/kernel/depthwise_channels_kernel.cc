@@ -5,7 +5,7 @@
 // because a depthwise convolution that loads both operands of every multiply-add waits for loads.
 // Each output still meets its taps in order. Rows outside the image are not entered and columns are
 // passed over.
-#include "epilogue.h"
+#include "depthwise_run.h"
 
 namespace gemmconv::GEMMCONV_ISA {
 namespace {
@@ -29,10 +29,6 @@ constexpr int pixels_of(int width, int step) {
 }
 // Even parts of more than so many are not smaller than half of that; but rows of four are common.
 constexpr int least_of(int pixels) { return pixels < 8 ? (pixels + 1) / 2 : 4; }
-
-// Makes the compiler forget how a pointer came about. Left alone, GCC precomputes the offset of
-// each column and keeps most of them on the stack.
-[[gnu::always_inline]] inline void forget(const float*& p) { asm("" : "+r"(p)); }
 
 // The taps of one row of the image for those output rows whose window holds it. Outputs p with
 // 0 ≤ j - p·Step < KW have column j in their window. The last rows ask for those of the next tile
@@ -90,66 +86,6 @@ template <int KW, int Step, bool kInside, bool kAsks, int I, int R, int P>
   }
 }
 
-// What a clamp alone cannot finish goes through memory: rare after a depthwise convolution, and in
-// registers it would double the code of every tile.
-template <bool kAsks, int R, int P>
-[[gnu::always_inline]] inline void finish_rows(Vec (&acc)[R][P], std::ptrdiff_t channel,
-                                               const DepthwiseChannelsTile& t) {
-  Output output = *t.output;
-  output.c += channel;
-  output.bias += channel;
-  if (output.add != nullptr) output.add += channel;
-  const Vec bias = load(output.bias);
-  if (is_clamp(output.epilogue) && output.add == nullptr) {
-    const Vec min = broadcast(output.epilogue.min);
-    const Vec max = broadcast(output.epilogue.max);
-    GEMMCONV_UNROLL
-    for (int r = 0; r < R; ++r) {
-      if (r > 0 && t.rows == 1) return;
-      float* c = output.c + r * t.output_row_stride;
-      GEMMCONV_UNROLL
-      for (int p = 0; p < P; ++p) {
-        if (kAsks) {
-          __builtin_prefetch(c + p * output.row_stride + R * t.output_row_stride, 1, 2);
-        }
-        store(c + p * output.row_stride, clamp(acc[r][p] + bias, min, max));
-      }
-    }
-    return;
-  }
-  alignas(64) float values[R][P * kLanes];
-  GEMMCONV_UNROLL
-  for (int r = 0; r < R; ++r) {
-    GEMMCONV_UNROLL
-    for (int p = 0; p < P; ++p) store(values[r] + p * kLanes, acc[r][p] + bias);
-  }
-  for (std::ptrdiff_t r = 0; r < t.rows; ++r) {
-    finish_in_memory(values[r], P, kLanes, kLanes, output);
-    output.c += t.output_row_stride;
-    if (output.add != nullptr) output.add += t.output_row_stride;
-  }
-}
-
-template <int R, int P>
-[[gnu::always_inline]] inline void clear(Vec (&acc)[R][P]) {
-  GEMMCONV_UNROLL
-  for (int r = 0; r < R; ++r) {
-    GEMMCONV_UNROLL
-    for (int p = 0; p < P; ++p) acc[r][p] = Vec{};
-  }
-}
-
-// Calls `compute` for each vector of the channels.
-template <typename Compute>
-[[gnu::always_inline]] inline void for_vectors(const DepthwiseChannelsTile& t, Compute compute) {
-  const std::ptrdiff_t last = t.channels - kLanes;
-  std::ptrdiff_t next = t.second;
-  for (std::ptrdiff_t channel = 0;; channel = next < last ? next : last, next += kLanes) {
-    compute(channel);
-    if (channel == last) return;
-  }
-}
-
 template <int R, int P, int KW, int Step, bool kInside, bool kAsks>
 [[gnu::always_inline]] inline void vectors(const DepthwiseChannelsTile& t) {
   for_vectors(t, [&](std::ptrdiff_t channel) {
@@ -159,17 +95,6 @@ template <int R, int P, int KW, int Step, bool kInside, bool kAsks>
     finish_rows<kAsks>(acc, channel, t);
   });
 }
-
-// What the vectors of a tile have in common. Members of the tile itself would be read again after
-// each store and kept load.
-struct Walk {
-  const float* x;
-  const float* w;
-  float* c;
-  const float* bias;
-  std::ptrdiff_t row_stride, column_stride, tap_stride, pixel_stride;
-  std::ptrdiff_t rows, column_begin, column_end;
-};
 
 // As taps_of_row, of one row of outputs of which all have a column inside the image.
 template <int KW, int Step, int P>
@@ -202,23 +127,6 @@ template <int KW, int Step, int P>
 [[gnu::always_inline, maybe_unused]] inline bool asked_again(bool condition) {
   asm("" : "+r"(condition));
   return condition;
-}
-
-// As finish_rows, which copies the output for each vector.
-template <int P, bool kClamps>
-[[gnu::always_inline]] inline void finish_line(const Vec (&acc)[1][P], Vec bias, float* c,
-                                               std::ptrdiff_t pixel_stride, Vec min, Vec max) {
-  GEMMCONV_UNROLL
-  for (int p = 0; p < P; ++p) {
-    const Vec y = acc[0][p] + bias;
-    store(c + p * pixel_stride, kClamps ? clamp(y, min, max) : y);
-  }
-}
-
-template <int P>
-[[gnu::noinline]] void finish_apart(Vec (&acc)[1][P], std::ptrdiff_t channel,
-                                    const DepthwiseChannelsTile& t) {
-  finish_rows<false>(acc, channel, t);
 }
 
 // For the next kCount lines.
@@ -329,9 +237,13 @@ void tile(const DepthwiseChannelsTile& t) {
   }
 }
 
-// Any width and step: nothing is known of which outputs share a pixel.
+// The same, so many as a tile has.
 template <int P>
 void any_tile(const DepthwiseChannelsTile& t) {
+  if constexpr (kLoops) {
+    any_run(t, P);
+    return;
+  }
   for_vectors(t, [&](std::ptrdiff_t channel) {
     Vec acc[1][P];
     clear(acc);
@@ -381,7 +293,7 @@ constexpr void fill_any(DepthwiseChannelsKernel& kernel) {
 }
 
 constexpr DepthwiseChannelsKernel make() {
-  DepthwiseChannelsKernel kernel{kLanes, {}, kPixels, kLoops, {}, {}, {}, {}};
+  DepthwiseChannelsKernel kernel{kLanes, {}, kPixels, kLoops, {}, {}, {}, any_run, {}};
   for (int i = 0; i < kDepthwiseWidths; ++i) kernel.rows[i] = rows_of(2 * i + 1);
   fill<kPixels, kWidest, 1>(kernel);
   fill_any<kPixels>(kernel);

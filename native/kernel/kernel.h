@@ -377,7 +377,9 @@ struct DepthwiseChannelsKernel {
       least_pixels[kDepthwiseWidths][kDepthwiseSteps];
   // [kernel_w / 2][step - 1][pixels - 1]; null where there is none.
   void (*tile[kDepthwiseWidths][kDepthwiseSteps][kMaxRows])(const DepthwiseChannelsTile&);
-  void (*any_tile[kMaxRows])(const DepthwiseChannelsTile&);  // any width and step, one row
+  // Any width and step, of one row: so many outputs, or [pixels - 1].
+  void (*any_run)(const DepthwiseChannelsTile&, std::ptrdiff_t pixels);
+  void (*any_tile[kMaxRows])(const DepthwiseChannelsTile&);
 };
 
 // All of an ISA (kernels.cc).

@@ -93,6 +93,16 @@ void make_colliding_planes(Conv2dProblem& p, PadsBelow& pads, Random& random) {
   p.pad_top = p.pad_left = pads.bottom = pads.right = p.kernel_h / 2;
 }
 
+// Windows side by side or apart, in rows that are more than one run of them.
+void make_windows_apart(Conv2dProblem& p, PadsBelow& pads, Random& random) {
+  p.channels = p.out_channels = p.groups = 16 + random.below(60);
+  p.kernel_h = p.kernel_w = 2 + random.below(3);
+  p.stride_h = p.stride_w = p.kernel_w + random.below(2);
+  p.dilation_h = p.dilation_w = 1;
+  p.pad_left = pads.right = random.below(3);
+  p.width = 50 + random.below(250);
+}
+
 // Filters as wide as the image, or as large, which are restated.
 void make_as_wide(Conv2dProblem& p, PadsBelow& pads, Random& random) {
   p.width = p.kernel_w;
@@ -117,6 +127,7 @@ Conv2dProblem random_problem(Random& random) {
     if (random.below(4) == 0) make_pointwise(p, pads, depthwise, random);
     if (square && random.below(12) == 0) make_long_rows(p, pads, random);
     if (depthwise && !square && random.below(8) == 0) make_colliding_planes(p, pads, random);
+    if (depthwise && random.below(8) == 0) make_windows_apart(p, pads, random);
     if (random.below(6) == 0) make_as_wide(p, pads, random);
     p.out_height =
         out_extent(p.height, p.pad_top + pads.bottom, p.kernel_h, p.stride_h, p.dilation_h);
