@@ -33,7 +33,9 @@ class Strips {
         tiles_(shared_tiles()),
         is_apart_(tiles_ == nullptr && across_.apart == 1 && across_.step >= d.patches.kernel_w),
         rows_(rows_of_tile()),
-        pixels_(pixels_of_tile()) {}
+        pixels_(pixels_of_tile()),
+        takes_several_(tiles_ != nullptr && d.kernel->asks_always && d.patches.dilation_h == 1 &&
+                       d.destination.only_clamps()) {}
 
   DepthwiseChannelsForm form() const {
     return {tiles_ != nullptr, {static_cast<int>(rows_) * d_.kernel->pixels, 1}};
@@ -130,12 +132,25 @@ class Strips {
     }
   }
 
+  // How many tiles, from one row of outputs on, one call can take: to set out costs one of few
+  // channels a quarter of its time (Zen 4 as AVX2, 3×3: 16@224 0.348 → 0.278 ms, 24@112 0.111 →
+  // 0.087, 384@14 0.0247 → 0.0216).
+  std::ptrdiff_t tiles_alike(std::ptrdiff_t oh, std::ptrdiff_t end) const {
+    const Patches& p = d_.patches;
+    if (!takes_several_) return 1;
+    if (oh * p.stride_h < p.pad_top) return 1;
+    const std::ptrdiff_t last = p.height + p.pad_top - p.kernel_h;
+    return last < oh * p.stride_h ? 1 : std::min(end, last / p.stride_h + 1) - oh;
+  }
+
   // Some rows of a part of each: of the outputs that share image columns, `pixels` from ow on.
   void strip(Range block, Range channels, std::ptrdiff_t ow, std::ptrdiff_t pixels) const {
     const Patches& p = d_.patches;
     const std::ptrdiff_t iw = ow * p.stride_w - p.pad_left;
     const Range columns =
         inside(iw, p.dilation_w, p.width, (pixels - 1) * across_.step + p.kernel_w);
+    const bool has_columns =
+        columns.begin < p.kernel_w && columns.end > (pixels - 1) * across_.step;
     Output output;
     DepthwiseChannelsTile tile{nullptr,
                                p.dilation_h * p.row_stride,
@@ -155,9 +170,12 @@ class Strips {
                                d_.is_streamed,
                                down_.apart * p.out_width * d_.destination.pixel_stride,
                                &output,
-                               d_.is_far};
+                               d_.is_far,
+                               1,
+                               p.stride_h * p.row_stride};
     // Tiles are rows_ high, down_.apart apart, and interleave with their neighbours.
-    for (std::ptrdiff_t first = block.begin; first < block.end; first += rows_ * down_.apart) {
+    for (std::ptrdiff_t first = block.begin; first < block.end;
+         first += tile.alike > 1 ? tile.alike : rows_ * down_.apart) {
       for (std::ptrdiff_t oh = first; oh < std::min(first + down_.apart, block.end); ++oh) {
         const std::ptrdiff_t rows = rows_ > 1 && oh + down_.apart < block.end ? 2 : 1;
         const std::ptrdiff_t ih = oh * p.stride_h - p.pad_top;
@@ -167,6 +185,7 @@ class Strips {
         tile.rows = rows;
         tile.row_begin = image_rows.begin;
         tile.row_end = image_rows.end;
+        tile.alike = has_columns ? tiles_alike(oh, block.end) : 1;
         output = d_.destination.tile(Lanes::channels, channels.begin, oh * p.out_width + ow);
         output.row_stride *= across_.apart;
         if (is_apart_) {
@@ -183,6 +202,7 @@ class Strips {
   const Tile* const tiles_;
   const bool is_apart_;                 // a run for a tile
   const std::ptrdiff_t rows_, pixels_;  // of a tile, at most
+  const bool takes_several_;            // tiles in one call
 };
 
 }  // namespace

@@ -365,6 +365,9 @@ struct DepthwiseChannelsTile {
   std::ptrdiff_t output_row_stride;
   const Output* output;  // its rows are pixels
   bool is_far;           // from L2
+  // Such tiles below each other, inside the image but for columns, if bias and a clamp finish them
+  // (else one); and from the image under one to that under the next.
+  std::ptrdiff_t alike, image_below;
 };
 
 struct DepthwiseChannelsKernel {
