@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 
+#include "kernel/depthwise_kernels.h"
 #include "system/cpu.h"
 
 namespace gemmconv {

@@ -9,7 +9,7 @@
 #include <cstddef>
 
 #include "destination.h"
-#include "kernel/kernel.h"
+#include "kernel/depthwise_kernels.h"
 #include "pack.h"
 
 namespace gemmconv {

@@ -9,7 +9,7 @@
 
 #include "depthwise/depthwise_channels.h"
 #include "destination.h"
-#include "kernel/kernel.h"
+#include "kernel/depthwise_kernels.h"
 #include "pack.h"
 
 namespace gemmconv {

@@ -4,6 +4,7 @@
 // depthwise_channels_kernel.cc.
 #pragma once
 
+#include "depthwise_kernels.h"
 #include "epilogue.h"
 
 namespace gemmconv::GEMMCONV_ISA {

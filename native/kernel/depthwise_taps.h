@@ -4,7 +4,7 @@
 // planes, columns for runs of any pixels.
 #pragma once
 
-#include "kernel.h"
+#include "depthwise_kernels.h"
 #include "vec.h"
 
 namespace gemmconv::GEMMCONV_ISA {
