@@ -39,11 +39,11 @@ constexpr double kFewChains = 1.1;
 // and 14, nchw), unless all weights are in L1. A 1×1 filter in nhwc, whose tiles ask for next to
 // nothing, does not wait (960->160@7 to 1024->2048@14, stride 2: 0.80 to 0.98 of gemm's time).
 constexpr double kWeightsLine = 12.0;
-// The same of a 1×1 filter beside an image that half of L2 holds (nchw: 384->64@14 114 µs, gemm
-// 116; 384->256@10 231, 239; 768->256@7 229, 236; but with a larger one, 768->128@20, 917, 898);
-// and of windows, of which each line serves several (3×3 with steps of two 256->512@14 waits 0 to
-// 3 more, 448->384@8 5).
-constexpr double kWeightsLineAlone = 10.5;
+// The same of a 1×1 filter where L2 holds the image, the panel at hand and the next with room to
+// spare (nchw: 384->64@14 114 µs, gemm 116; 384->256@10 231, 239; 768->256@7 229, 236; but of 5/8
+// of L2 on, 768->128@20 917, 898; 2048->512@7 1321, 1212); and of windows, of which each line
+// serves several (3×3 with steps of two 256->512@14 waits 0 to 3 more, 448->384@8 5).
+constexpr double kWeightsLineAlone = 10.5, kMostOfL2 = 0.625;
 constexpr double kWeightsLineOfWindow = 9.0;
 // Cycles of a row of taps besides these: three of one call are written out, others a loop (AVX2,
 // Zen 4: 3×3 at 14 to 26 0.9 to 1; 2×2, 4×4, 1×3 and 1×7 with and without steps of two 2 to 4).
@@ -161,8 +161,9 @@ class DirectAlgorithm final : public Algorithm {
     const std::ptrdiff_t floats = p.k() * d.filter_panels().stored();
     if (static_cast<std::size_t>(floats) * sizeof(float) <= cache_sizes().l1) return 0;
     const double lines = static_cast<double>(floats) / kLineFloats;
-    const auto half = static_cast<std::ptrdiff_t>(cache_sizes().l2 / 2 / sizeof(float));
-    const bool is_alone = p.group_channels() * p.height * p.width <= half;
+    const std::ptrdiff_t two_panels = 2 * d.tile.vectors * d.kernel->lanes;
+    const auto held = static_cast<double>(p.k() * (p.height * p.width + two_panels));
+    const bool is_alone = held * sizeof(float) < kMostOfL2 * static_cast<double>(cache_sizes().l2);
     const double most = !is_one_tap ? kWeightsLineOfWindow
                         : is_alone  ? kWeightsLineAlone
                                     : kWeightsLine;
