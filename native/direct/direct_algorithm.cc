@@ -101,10 +101,8 @@ class DirectAlgorithm final : public Algorithm {
                           rows_of_taps(p, d);
     const bool is_alone = p.groups > 1 && d.filters <= d.kernel->lanes && p.layout == Layout::nhwc;
     const double step = is_alone && units_a_cycle(d.kernel->lanes) > 1 ? kOneVector : 1;
-    // Pixels that a tap leaves out save time where the row of three is written out.
-    const double taps = p.kernel_w == 3 || units_a_cycle(d.kernel->lanes) == 1
-                            ? inside_taps(p)
-                            : inside_rows(p) * static_cast<double>(p.kernel_w);
+    const double taps =
+        saves_left_out(p, d) ? inside_taps(p) : inside_rows(p) * static_cast<double>(p.kernel_w);
     const double steps =
         static_cast<double>(p.group_channels() * d.out_height) * taps * row_cost(d) * step;
     return std::max(steps, collisions(p, d) * units_a_cycle(d.kernel->lanes)) +
@@ -170,6 +168,13 @@ class DirectAlgorithm final : public Algorithm {
     // Of tiles with fewer pixels a core has more lines under way at once.
     const double share = static_cast<double>(d.segments().widest()) / rows;
     return lines * std::max(most - line, 0.0) * share;
+  }
+
+  // Pixels that a tap leaves out save time where the row of taps is written out.
+  static bool saves_left_out(const Conv2dProblem& p, const Direct& d) {
+    if (p.kernel_w == 3 || units_a_cycle(d.kernel->lanes) == 1) return true;
+    const auto& tiles = d.kernel->tile[static_cast<int>(TapRow::cut_ends)][d.tile.mr - 1];
+    return p.dilation_w == p.stride_w && tiles[d.tile.vectors - 1] != nullptr;
   }
 
   // What their taps' multiply-adds leave out, cycles.

@@ -21,7 +21,8 @@ constexpr std::ptrdiff_t kMostChannels = 4096;
 // Transforming a vector of inputs, or of outputs, for each frequency of its tile, with what it
 // takes to read and write them (Zen 4; AVX2 by least squares, with what a tile of products takes:
 // 3×3 layers of 3 to 1024 channels on 3² to 320² pixels, 126 by F(2), off by 19 %, now 8, 106 by
-// F(4), 6 %. AVX-512, with it: F(4) 6.9 and 13.6; F(2) 11 on 14², 14 on 56², 16 on 112²).
+// F(4), 6 %; 5×5 of 8 to 256 channels on 7² to 112², -3 to 8 %. AVX-512, with it: F(4) 6.9
+// and 13.6; F(2) 11 on 14², 14 on 56², 16 on 112²).
 struct TransformCost {
   double input, output;
 };
@@ -56,7 +57,7 @@ constexpr Form kForms[] = {
     {"winograd-f2-5x5",
      &WinogradKernel::f2_5x5,
      PackedLayout::winograd_f2_5x5,
-     {9, 6},
+     {8, 5},
      {0.65, 20, 28}},
 };
 
