@@ -18,7 +18,7 @@ namespace {
 // outputs that fall into one panel: what is outside the image has to be found, unless all is
 // inside, and channels that are neighbours move by blocks (Zen 4, AVX2, by least squares: 216
 // layers with windows or steps at 4 to 300 pixels a side, of nchw 0.54 to 0.76 and 13 to 14, of
-// nhwc 0.6 to 1.5 and 5 to 9; estimates were off by 25 to 32 %, are by 7 to 13).
+// nhwc 0.6 to 1.5 and 5 to 9; estimates were off by 16 to 33 %, are by 7 to 13).
 struct PackCost {
   double move, run;
 };

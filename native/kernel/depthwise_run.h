@@ -10,10 +10,6 @@
 namespace gemmconv::GEMMCONV_ISA {
 namespace {
 
-// Makes the compiler forget how a pointer came about. Left alone, GCC precomputes the offset of
-// each column and keeps most of them on the stack.
-[[gnu::always_inline]] inline void forget(const float*& p) { asm("" : "+r"(p)); }
-
 // What a clamp alone cannot finish goes through memory: rare after a depthwise convolution, and in
 // registers it would double the code of every tile.
 template <bool kAsks, int R, int P>

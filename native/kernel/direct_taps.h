@@ -35,10 +35,6 @@ constexpr bool kAsks = GEMMCONV_REGISTERS == 32;
 // Then tiles of a 1×1 filter ask only as often as they are told, see Pointwise.
 constexpr bool kCountsAsks = !kAsks;
 
-// Makes the compiler forget how a pointer came about. Left alone, GCC precomputes the offset of
-// each of the tile's pixels and keeps them all on the stack.
-[[gnu::always_inline]] inline void forget(const float*& p) { asm("" : "+r"(p)); }
-
 // Keeps the loads of one tap behind those of the one before. Mixed, all prefetches of a row come at
 // once (111 instead of 117 % of peak on 512@7, Zen 4). Of wide tiles it also has the sums in
 // registers, a row's three together. Left alone, GCC 12 trades one for a weight that it reads too

@@ -19,6 +19,10 @@ typedef float Vec __attribute__((vector_size(kLanes * sizeof(float))));
 typedef int IntVec __attribute__((vector_size(kLanes * sizeof(int))));
 typedef Vec UnalignedVec __attribute__((aligned(alignof(float)), may_alias));
 
+// Makes the compiler forget how a pointer came about. Left alone, GCC precomputes the offset of
+// each of a tile's pixels, or columns, and keeps most of them on the stack.
+[[gnu::always_inline, maybe_unused]] inline void forget(const float*& p) { asm("" : "+r"(p)); }
+
 [[gnu::always_inline]] inline Vec load(const float* p) {
   return *reinterpret_cast<const UnalignedVec*>(p);
 }
