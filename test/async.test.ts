@@ -246,7 +246,12 @@ test('where arrays cannot be spread any more a call rejects, and the others go o
     setTimeout(() => process.exit(), 2000);
     Promise.allSettled(calls).then(() => process.exit());
   `);
-  expect(stdout.split('\n').sort()).toEqual(['', '0', '4', '6', '8', 'no iterator']);
+  // Whichever settles second meets the error: which one that is, is a race of the threads.
+  const lines = stdout.trim().split('\n');
+  const answers = ['0', '2', '4', '6', '8'];
+  const lost = answers.filter((answer) => !lines.includes(answer));
+  expect(lost).toHaveLength(1);
+  expect(lines.toSorted()).toEqual([...answers, 'no iterator'].filter((line) => line !== lost[0]));
 });
 
 describe('a process with work in flight', () => {
