@@ -55,11 +55,10 @@ class MacroKernel {
 
   // False when the result is no longer wanted, as the next one.
   bool run() {
-    // Each tile asks for its share of the next panel's lines, if they come from afar; else for one.
+    // Each tile asks for its share of the next panel's steps, if they come from afar; else for one.
     const std::ptrdiff_t tiles = rows_.range.size();
-    const std::ptrdiff_t lines = block_.kc * lanes_.panels.max_width() / kLineFloats;
-    const std::ptrdiff_t share = come_from_afar(g_) ? (lines + tiles - 1) / tiles : 1;
-    tile_.b_stride = kLineFloats;
+    const std::ptrdiff_t share = come_from_afar(g_) ? (block_.kc + tiles - 1) / tiles : 1;
+    tile_.b_stride = lanes_.panels.max_width();
     tile_.ask_every = std::max<std::ptrdiff_t>(1, block_.kc / std::max<std::ptrdiff_t>(1, share));
     for (std::ptrdiff_t jr = lanes_.range.begin; jr < lanes_.range.end; ++jr) {
       const Panel lane = lanes_.panels[jr];
@@ -69,7 +68,7 @@ class MacroKernel {
         const std::ptrdiff_t rows = rows_.panels[ir].width;
         tile(rows);
         move_on(rows);
-        tile_.ask += share * kLineFloats;
+        tile_.ask += share * tile_.b_stride;
       }
       if (!end_slice()) return false;
     }
@@ -83,6 +82,7 @@ class MacroKernel {
     const std::ptrdiff_t tiles = rows_.range.size();
     const std::ptrdiff_t share = std::max<std::ptrdiff_t>(1, (block_.kc + tiles - 1) / tiles);
     const std::ptrdiff_t asking = (block_.kc + share - 1) / share;
+    const std::ptrdiff_t panel_lines = lines_of(lanes_.panels.max_width());
     const std::ptrdiff_t packed_step = g_.packs_to_one_place() ? 0 : block_.kc;
     for (std::ptrdiff_t jr = lanes_.range.begin; jr < lanes_.range.end; ++jr) {
       const Panel lane = lanes_.panels[jr];
@@ -90,7 +90,8 @@ class MacroKernel {
       start(lane, tile_.b_packed);
       // The tiles ask for the next panel's pixels, each for its share of their lines: those that
       // this panel does not reach into.
-      tile_.ask = image(pc, lane) + lane.width + lanes_.panels.max_width() - 1;
+      tile_.ask = image(pc, lane) + lane.width + lanes_.panels.max_width() - 1 -
+                  (panel_lines - 1) * kLineFloats;
       tile_.ask_every = asking;  // so many tiles have a share, which is as many steps for each line
       first_tile(pc, lane);
       std::ptrdiff_t rows = first_row_.width;

@@ -16,50 +16,82 @@ constexpr int kVectors = GEMMCONV_VECTORS;
 static_assert(kMr * kVectors + kVectors + 1 <= GEMMCONV_REGISTERS, "tile spills");
 static_assert(kMr <= kMaxRows && kVectors <= kMaxVectors);
 
-// With few registers a tile asks for what it is told to, little by little, which is what the pixels
-// to come gain most from (1×1 256->64@56 in a batch of 8, AVX2 on Zen 4: 12.0 -> 9.4 ms); asking as
-// with many, for A and for outputs, costs 1 to 3 %.
-constexpr bool kAsksAsTold = GEMMCONV_REGISTERS < 32;
-
 // Whether there are tiles that pack: of kMr rows and of one less, which the first of several even
 // panels has, unless there are but seven or eight rows in all (SSE2 gains too little for 8 KB of
-// code).
-constexpr bool kPacks = kAsksAsTold && kLanes >= 8;
+// code). Asking for the pixels to come, little by little, is what they gain most from (1×1
+// 256->64@56 in a batch of 8: 12.0 -> 9.4 ms, AVX2 on Zen 4; 20.1 -> 12.7, AVX-512 on Sapphire
+// Rapids).
+constexpr bool kPacks = kLanes >= 8;
+
+// With many registers a tile asks for A and for outputs, too; with few that costs 1 to 3 %.
+constexpr bool kAsksForMore = GEMMCONV_REGISTERS >= 32;
 
 // A streams from L2: asking for it 4 KB early hides the latency (found by trial, flat from 2 to 8).
 constexpr int kPrefetchFloats = 1024;
 
-// Asks for the memory that comes after the K loop: the outputs of this tile, or the sums that the
-// next tile continues from.
+// A panel's lines of one step.
+constexpr int kPanelLines = (kVectors * kLanes + kLineFloats - 1) / kLineFloats;
+
+// The memory that comes after the K loop: rows of outputs of this tile, or of the sums that the
+// next tile continues from. Asked for row by row and as late as will do, not all at once: a core
+// waits for no more than 16 lines (Sapphire Rapids), and then neither A nor B come (1×1 64->256@56:
+// 2.30 -> 0.93 ms).
 template <int R, int V>
-[[gnu::always_inline, maybe_unused]] inline void prefetch_ahead(const GemmTile& t) {
-  if (!t.last || !t.first) {
-    GEMMCONV_UNROLL
-    for (int i = 0; i < R * V; ++i) __builtin_prefetch(t.partial + (R * V + i) * kLanes, 1);
+struct RowsToCome {
+  static constexpr std::ptrdiff_t kEvery = 8, kMargin = 4;  // steps, rows
+
+  const float* row;
+  std::ptrdiff_t stride, every, next;
+  int left;
+
+  [[gnu::always_inline]] explicit RowsToCome(const GemmTile& t) {
+    const bool are_outputs = t.last && t.output->lane_stride == 1;
+    const bool are_sums = !are_outputs && !(t.first && t.last);
+    row = are_outputs ? t.output->c : t.partial + R * V * kLanes;
+    stride = are_outputs ? t.output->row_stride : V * kLanes;
+    left = are_outputs || are_sums ? R : 0;
+    every = t.k / (R + kMargin);
+    every = every < 1 ? 1 : every < kEvery ? every : kEvery;
+    next = left > 0 ? t.k - every * (R + kMargin) : t.k;
+    if (next < 0) next = 0;
   }
-  if (t.last && t.output->lane_stride == 1) {
+
+  // Calls of which steps are left.
+  [[gnu::always_inline]] void ask(std::ptrdiff_t steps_left) {
     GEMMCONV_UNROLL
-    for (int r = 0; r < R; ++r) {
-      const float* c = t.output->c + r * t.output->row_stride;
-      __builtin_prefetch(c, 1);
-      __builtin_prefetch(c + V * kLanes - 1, 1);
-    }
+    for (int i = 0; i < V * kLanes; i += kLineFloats) __builtin_prefetch(row + i, 1);
+    __builtin_prefetch(row + V * kLanes - 1, 1);
+    row += stride;
+    next = --left > 0 ? every : steps_left;
   }
-}
+};
 
 template <bool kCopies, int R, int V>
-[[gnu::always_inline, maybe_unused]] inline void add_asking(Vec (&acc)[R][V], const GemmTile& t) {
+[[gnu::always_inline]] inline void add_steps(Vec (&acc)[R][V], const GemmTile& t) {
   const float* a = t.a;
   const float* b = t.b;
   const float* ask = t.ask;
   const std::ptrdiff_t b_stride = kCopies ? t.b_stride : V * kLanes;
   float* packed = t.b_packed;
+  RowsToCome<R, V> rows(t);
+  std::ptrdiff_t until_ask = 0;
   std::ptrdiff_t steps = 0;
   for (std::ptrdiff_t left = t.k; left > 0; left -= steps) {
-    steps = left < t.ask_every ? left : t.ask_every;
-    __builtin_prefetch(ask);
-    ask += t.b_stride;
+    if (!kAsksForMore || until_ask == 0) {
+      GEMMCONV_UNROLL
+      for (int i = 0; i < kPanelLines; ++i) __builtin_prefetch(ask + i * kLineFloats);
+      ask += t.b_stride;
+      until_ask = t.ask_every;
+    }
+    steps = left < until_ask ? left : until_ask;
+    if constexpr (kAsksForMore) {
+      if (rows.next == 0) rows.ask(left);
+      if (steps > rows.next) steps = rows.next;
+      rows.next -= steps;
+      until_ask -= steps;
+    }
     for (std::ptrdiff_t k = steps; k > 0; --k) {
+      if constexpr (kAsksForMore) __builtin_prefetch(a + kPrefetchFloats);
       Vec bv[V];
       GEMMCONV_UNROLL
       for (int v = 0; v < V; ++v) {
@@ -101,32 +133,12 @@ void tile(const GemmTile& t) {
       acc[r][v] = t.first ? Vec{} : load(t.partial + (r * V + v) * kLanes);
     }
   }
-  if constexpr (kAsksAsTold) {
-    add_asking<kCopies>(acc, t);
-  } else {
-    prefetch_ahead<R, V>(t);
-    const float* a = t.a;
-    const float* b = t.b;
-    for (std::ptrdiff_t k = t.k; k > 0; --k) {
-      __builtin_prefetch(a + kPrefetchFloats);
-      Vec bv[V];
-      GEMMCONV_UNROLL
-      for (int v = 0; v < V; ++v) bv[v] = load(b + v * kLanes);
-      GEMMCONV_UNROLL
-      for (int r = 0; r < R; ++r) {
-        const Vec av = broadcast(a[r]);
-        GEMMCONV_UNROLL
-        for (int v = 0; v < V; ++v) acc[r][v] += av * bv[v];
-      }
-      a += R;
-      b += V * kLanes;
-    }
-  }
+  add_steps<kCopies>(acc, t);
   if (t.last) {
-    if constexpr (kAsksAsTold) {
-      finish_tile(acc, t);
-    } else {
+    if constexpr (kAsksForMore) {
       finish<R, V>(acc, t.valid_lanes, *t.output);
+    } else {
+      finish_tile(acc, t);
     }
     return;
   }

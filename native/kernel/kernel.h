@@ -23,8 +23,8 @@ struct GemmTile {
   bool first, last;      // K blocks: the first starts from zero, the last finishes into `output`
   int valid_lanes;       // of the tile's vectors · lanes columns, how many exist in C
   const Output* output;  // c, add and bias already point at this tile
-  // Lines b_stride apart, one asked for every ask_every steps. B's steps are as far apart where a
-  // tile packs it.
+  // Steps of B to come, b_stride apart, of which one is asked for every ask_every steps. B's are as
+  // far apart where a tile packs it.
   const float* ask;
   std::ptrdiff_t ask_every, b_stride;
   float* b_packed;
