@@ -5,6 +5,7 @@
 #include <array>
 
 #include "kernel/depthwise_kernels.h"
+#include "lines.h"
 #include "system/cpu.h"
 
 namespace gemmconv {
@@ -70,6 +71,11 @@ double inside_share(std::ptrdiff_t extent, std::ptrdiff_t out, std::ptrdiff_t ta
   return std::max(0.0, 1.0 - static_cast<double>(outside) / all);
 }
 
+double far_share_of(double bytes) {
+  if (!core_traits().l3_is_far) return 0;
+  return std::clamp((bytes / static_cast<double>(cache_sizes().l2) - 1) / 3, 0.0, 1.0);
+}
+
 }  // namespace
 
 double step_cost(const Panels& rows, const Panels& lanes) {
@@ -95,6 +101,13 @@ double tensor_bytes(const Conv2dProblem& p) {
   const double image = static_cast<double>(p.channels) * static_cast<double>(p.height * p.width);
   const double output = static_cast<double>(p.out_channels) * static_cast<double>(p.pixels());
   return static_cast<double>(p.batch) * (image + output) * sizeof(float);
+}
+
+double far_share(const Conv2dProblem& p) { return far_share_of(tensor_bytes(p)); }
+
+double far_weights(std::ptrdiff_t floats, double line_cycles) {
+  return far_share_of(static_cast<double>(floats) * sizeof(float)) * line_cycles *
+         static_cast<double>(floats) / kLineFloats;
 }
 
 bool leaves_caches(const Conv2dProblem& p) {

@@ -60,9 +60,15 @@ bool is_planar(const Conv2dProblem& p) {
 // and a layer that reads its output at once, together: 33 MB 1.9 -> 2.3 ms, 41 MB 2.51 -> 2.49, 50
 // MB 3.7 -> 3.5, 60 MB 4.9 -> 4.3; medians gain from 25 MB on.)
 constexpr double kCachesStreamed = 1.25;
+// And where L3 is far (Sapphire Rapids, L2 of 2 MB: 3×3 32@112, 6.4 MB 0.94 times as fast; four
+// images 1.07; 5×5 1@1080p, 16.6 MB, 3.1).
+constexpr double kFarStreamed = 6;
 
 bool is_streamed(const Conv2dProblem& p) {
-  const auto last = static_cast<double>(cache_sizes().l3);
+  const CacheSizes& cache = cache_sizes();
+  if (core_traits().l3_is_far && tensor_bytes(p) > kFarStreamed * static_cast<double>(cache.l2))
+    return true;
+  const auto last = static_cast<double>(cache.l3);
   return last > 0 && tensor_bytes(p) > kCachesStreamed * last;
 }
 
@@ -119,7 +125,7 @@ class DepthwisePixelsAlgorithm final : public Algorithm {
             : 0;
     const double cycles =
         kPlane + outside + runs * kRun + columns * (kColumn + taps * kWeightOfColumn) +
-        vectors * vector_cycles(taps, form, d.kernel->lanes >= 16) + copied * kCopiedVector;
+        vectors * vector_cycles(taps, form, is_wide(d.kernel->lanes)) + copied * kCopiedVector;
     return cycles * units_a_cycle(d.kernel->lanes) * static_cast<double>(p.group_filters()) /
            static_cast<double>(d.interleaved);
   }
@@ -159,11 +165,14 @@ class DepthwisePixelsAlgorithm final : public Algorithm {
   }
 
  private:
+  // Whose multiply-adds take longer.
+  static bool is_wide(std::ptrdiff_t lanes) { return lanes >= 16 && units_a_cycle(lanes) == 1; }
+
   static double plane_cycles(const DepthwisePixels& d, const Conv2dProblem& p) {
     const DepthwisePlanesForm form = depthwise_planes_form(d, p.out_height);
-    const PlaneCycles& cycles = form.lanes >= 16  ? kWidePlane
-                                : form.lanes >= 8 ? kMiddlingPlane
-                                                  : kNarrowPlane;
+    const PlaneCycles& cycles = is_wide(form.lanes) ? kWidePlane
+                                : form.lanes >= 8   ? kMiddlingPlane
+                                                    : kNarrowPlane;
     const auto taps = static_cast<double>(p.kernel_h * p.kernel_w);
     const double vector =
         p.stride_w == 1 ? taps * cycles.tap : taps * cycles.tap_by_two + cycles.pick;

@@ -120,12 +120,6 @@ void set_row_of_taps(DirectTile& tile, const Direct& d, std::ptrdiff_t iw, std::
   tile.pixels = marks;
 }
 
-// Taps of sums up to so short ask for the outputs to be written next, if these are vectors, instead
-// of weights, of which there are few. (Zen 4: 3×3 3->64@224 nhwc, whose outputs come from L3 or
-// beyond, 2.14 -> 1.77 ms; 1×10 stride 5 1->512@16000 0.411 -> 0.400; 1×1 64->256@56 0.933 ->
-// 0.927.)
-constexpr std::ptrdiff_t kShortSum = 64;
-
 // Wider tiles ask for two lines of windows at once. With a step of two that is as many as there are
 // (Zen 4, 3×3 nhwc, 32->64@320: 9.1 -> 8.9 ms).
 constexpr std::ptrdiff_t kAsksForOneLine = 8;
@@ -136,7 +130,7 @@ constexpr std::ptrdiff_t kAsksForOneLine = 8;
 bool share_asks(const Direct& d, Range channels) {
   const Patches& p = d.patches;
   return p.kernel_h * p.kernel_w == 1 && p.column_stride != 1 && !d.blocks.copies &&
-         channels.size() == d.channels && d.channels > kShortSum &&
+         channels.size() == d.channels && d.channels > short_sum() &&
          d.segments().widest() > kAsksForOneLine;
 }
 
@@ -155,7 +149,7 @@ Work common_to_tiles(const Direct& d, Range channels, const SourceStrides& strid
   const bool copies = d.blocks.copies;
   const bool planes = p.column_stride == 1;
   const bool asks_for_outputs =
-      d.destination.filter_stride == 1 && p.kernel_h * p.kernel_w * d.channels <= kShortSum;
+      d.destination.filter_stride == 1 && p.kernel_h * p.kernel_w * d.channels <= short_sum();
   Work work{
       {}, d.destination.tile(Lanes::channels, 0, 0), asks_for_outputs, share_asks(d, channels), {}};
   DirectTile& tile = work.tile;
@@ -332,6 +326,8 @@ std::ptrdiff_t partial_floats(const Direct& d) {
 }
 
 }  // namespace
+
+std::ptrdiff_t short_sum() { return core_traits().l3_is_far ? 256 : 64; }
 
 DirectBlocks direct_blocks(const Direct& shape) {
   const auto at_least_one = [](std::ptrdiff_t n) { return std::max<std::ptrdiff_t>(n, 1); };

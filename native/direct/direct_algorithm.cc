@@ -54,6 +54,12 @@ constexpr double kRowOfThree = 0.8, kRowOfAny = 2.5;
 constexpr double kCollidingStep = 11.5;
 constexpr std::ptrdiff_t kCollidingChannels = 16, kPageFloats = 1024;
 
+// Cycles for what comes from far: a line of weights; nhwc: a line of outputs that nobody has asked
+// for; nchw: a row of outputs of a tile, where so many filters take turns that nothing reads ahead
+// of them, and a row of pixels of a 1×1 filter.
+constexpr double kFarWeights = 20, kFarPixel = 12, kFarOutput = 150, kFarInput = 100;
+constexpr std::ptrdiff_t kManyFilters = 128;
+
 // What a step of groups of one vector takes longer than its multiply-adds, of which two start a
 // cycle (AVX2, Zen 4, nhwc, 3×3, 2 to 8 channels a group, 24@112 to 1024@7: 1.28 to 1.43; 2.2 where
 // pixels push each other out of L1, at 256@56, stride 2).
@@ -98,9 +104,9 @@ class DirectAlgorithm final : public Algorithm {
                           (has_parts ? kPartVector * static_cast<double>(p.pixels()) : 0) +
                           static_cast<double>(d.tiles() * d.filter_panels().count()) * tile +
                           static_cast<double>(copied_lines(d)) * kCopyLine + waits(p, d) +
-                          rows_of_taps(p, d);
+                          far_cycles(p, d) + rows_of_taps(p, d);
     const bool is_alone = p.groups > 1 && d.filters <= d.kernel->lanes && p.layout == Layout::nhwc;
-    const double step = is_alone && units_a_cycle(d.kernel->lanes) > 1 ? kOneVector : 1;
+    const double step = is_alone && d.kernel->lanes < 16 ? kOneVector : 1;
     const double taps =
         saves_left_out(p, d) ? inside_taps(p) : inside_rows(p) * static_cast<double>(p.kernel_w);
     const double steps =
@@ -170,16 +176,29 @@ class DirectAlgorithm final : public Algorithm {
     return lines * std::max(most - line, 0.0) * share;
   }
 
+  // For what comes from far, cycles.
+  static double far_cycles(const Conv2dProblem& p, const Direct& d) {
+    double pixels = 0;
+    if (p.layout == Layout::nchw) {
+      const double outputs = d.filters >= kManyFilters ? static_cast<double>(d.filters) : 0;
+      const double inputs = is_pointwise(p) ? static_cast<double>(p.k()) : 0;
+      pixels = static_cast<double>(d.tiles()) * (outputs * kFarOutput + inputs * kFarInput);
+    } else if (p.k() > short_sum()) {
+      pixels = static_cast<double>(p.pixels() * lines_of(d.filters)) * kFarPixel;
+    }
+    return far_share(p) * pixels + far_weights(p.k() * d.filter_panels().stored(), kFarWeights);
+  }
+
   // Pixels that a tap leaves out save time where the row of taps is written out.
   static bool saves_left_out(const Conv2dProblem& p, const Direct& d) {
-    if (p.kernel_w == 3 || units_a_cycle(d.kernel->lanes) == 1) return true;
+    if (p.kernel_w == 3 || d.kernel->lanes >= 16) return true;
     const auto& tiles = d.kernel->tile[static_cast<int>(TapRow::cut_ends)][d.tile.mr - 1];
     return p.dilation_w == p.stride_w && tiles[d.tile.vectors - 1] != nullptr;
   }
 
   // What their taps' multiply-adds leave out, cycles.
   static double rows_of_taps(const Conv2dProblem& p, const Direct& d) {
-    if (p.kernel_h * p.kernel_w == 1 || units_a_cycle(d.kernel->lanes) == 1) return 0;
+    if (p.kernel_h * p.kernel_w == 1 || d.kernel->lanes >= 16) return 0;
     const std::ptrdiff_t tiles = d.tiles() * d.filter_panels().count() * p.group_channels();
     const double rows = p.kernel_w == 1 ? 1 : inside_rows(p);
     return static_cast<double>(tiles) * rows * (p.kernel_w == 3 ? kRowOfThree : kRowOfAny);

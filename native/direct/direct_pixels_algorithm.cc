@@ -65,6 +65,11 @@ constexpr double kCrossing = 1.25;
 // fit L1 (1×1 at 14, from 256 channels on: 6.6 to 6.9).
 constexpr double kPageStep = 6.6;
 constexpr std::ptrdiff_t kPages = 60, kPageFloats = 1024;
+// Where L3 is far each line then takes so long (AVX-512: 14 to 18 cycles a step). There also what
+// comes from far: a tile's row of pixels, 1×1; one of outputs, not asked for, if it is one of many;
+// a line of weights.
+constexpr double kLineBeyondL1 = 3.4, kFarInput = 120, kFarOutput = 150, kFarWeights = 20;
+constexpr std::ptrdiff_t kManyFilters = 32;
 // And so many where channels are whole pages apart: the lines of more than a few push each other
 // out of L1 (AVX2, Zen 4: 8.8 to 10.5, 32 to 512 channels of 32 to 256 pixels a side).
 constexpr double kCollidingStep = 9.0;
@@ -81,8 +86,7 @@ constexpr double kLineOfL2 = 1.0;
 // filters finds what the first has fetched (AVX2: 3×3 256->3@96 8, 64->1@128 4; 9×9 32->3@256 9,
 // 5×5 32->1@128 3).
 constexpr double kCollidingLine = 4.0;
-// The narrowest strip must not be larger than this, in floats (L2 of a small core), at this width;
-// nor masks.
+// The narrowest strip, so wide, must not have more floats (L2 of a small core); nor masks.
 constexpr std::ptrdiff_t kStripMost = std::ptrdiff_t{1} << 17;
 constexpr std::ptrdiff_t kStripWidth = 128;
 
@@ -137,7 +141,7 @@ class DirectPixelsAlgorithm final : public Algorithm {
   double cost(const Conv2dPlan& plan) const override {
     const Conv2dProblem& p = plan.problem;
     const DirectPixels d = shape_of(plan);
-    const double store = store_cost(plan);
+    const double store = store_cost(plan) + far_cycles(plan, d) * units_a_cycle(d.kernel->lanes);
     if (d.pointwise) return store + run_cost(plan, p.pixels());
     if (!d.in_place) return store + strips_cost(plan, d, p.out_height);
     const Range inner = rows_in_place(d, {0, p.out_height});
@@ -292,6 +296,7 @@ class DirectPixelsAlgorithm final : public Algorithm {
 
   // All panels at a run of neighbouring pixels.
   static double run_cost(const Conv2dPlan& plan, std::ptrdiff_t pixels) {
+    const Conv2dProblem& p = plan.problem;
     const DirectPixels d = shape_of(plan);
     const DirectPixelsKernel& kernel = *d.kernel;
     const Panels panels = d.filter_panels();
@@ -301,29 +306,38 @@ class DirectPixelsAlgorithm final : public Algorithm {
     const double r = static_cast<double>(panels.extent()) / static_cast<double>(panels.count());
     const double v = static_cast<double>(vectors) / static_cast<double>(tiles);
     const double load = 1.0 + kCrossing * static_cast<double>(kernel.lanes) / 16.0;
-    const std::ptrdiff_t plane = plan.problem.height * plan.problem.width;
-    const bool turns_pages = is_one_row(plan.problem) &&
-                             std::min(plane, kPageFloats) * plan.problem.k() > kPages * kPageFloats;
+    const std::ptrdiff_t plane = p.height * p.width;
+    const bool turns_pages =
+        is_one_row(p) && std::min(plane, kPageFloats) * p.k() > kPages * kPageFloats;
     const double lines = 1 + (v * static_cast<double>(kernel.lanes) - 1) / kLineFloats;
-    const double bytes =
-        static_cast<double>(plan.problem.k()) * (lines * kLineFloats + r) * sizeof(float);
-    const double leaves_l1 = is_one_row(plan.problem) ? beyond_l1(bytes) : 0;
-    const bool collides =
-        is_one_row(plan.problem) && plane % kPageFloats == 0 && plan.problem.k() > kCollidingSteps;
-    const double pages = (collides      ? kCollidingStep
-                          : turns_pages ? kPageStep
-                                        : 0) *
-                         units_a_cycle(kernel.lanes);
+    const double bytes = static_cast<double>(p.k()) * (lines * kLineFloats + r) * sizeof(float);
+    const double leaves_l1 = is_one_row(p) ? beyond_l1(bytes) : 0;
+    const bool collides = is_one_row(p) && plane % kPageFloats == 0 && p.k() > kCollidingSteps;
+    const double page = collides ? kCollidingStep : turns_pages ? kPageStep : 0;
+    const double pages = page * units_a_cycle(kernel.lanes);
     const bool refetches = d.in_place && plane % kPageFloats == 0 && panels.count() == 1 &&
-                           plan.problem.group_channels() > kCollidingSteps;
+                           p.group_channels() > kCollidingSteps;
     const double line = (refetches ? kCollidingLine : kLineOfL2) * units_a_cycle(kernel.lanes);
     const double found = std::max({r * v, r + load * v, kChainsInFlight, pages});
-    const double fetched = std::max(found, kPageStep * units_a_cycle(kernel.lanes));
-    const double step = found + (fetched - found) * leaves_l1 +
-                        lines_of_l2(plan.problem, r, v * kernel.lanes) * line;
+    const double beyond = core_traits().l3_is_far ? kLineBeyondL1 * lines : kPageStep;
+    const double fetched = std::max(found, beyond * units_a_cycle(kernel.lanes));
+    const double step =
+        found + (fetched - found) * leaves_l1 + lines_of_l2(p, r, v * kernel.lanes) * line;
     return static_cast<double>(tiles * panels.count()) *
-           (static_cast<double>(plan.problem.k()) * step +
-            tile_cycles(plan, d) * units_a_cycle(kernel.lanes));
+           (static_cast<double>(p.k()) * step + tile_cycles(plan, d) * units_a_cycle(kernel.lanes));
+  }
+
+  // For what comes from far, cycles.
+  static double far_cycles(const Conv2dPlan& plan, const DirectPixels& d) {
+    const Conv2dProblem& p = plan.problem;
+    const double weights = far_weights(p.k() * p.group_filters(), kFarWeights);
+    if (!is_one_row(p)) return weights;
+    const bool asks = p.layout == Layout::nchw && p.k() >= kManySteps;
+    const std::ptrdiff_t outputs = p.out_channels > kManyFilters && !asks ? p.out_channels : 0;
+    const double tile =
+        static_cast<double>(p.k()) * kFarInput + static_cast<double>(outputs) * kFarOutput;
+    const double tiles = static_cast<double>(p.pixels() / (d.most_vectors() * d.kernel->lanes));
+    return far_share(p) * tiles * tile + weights;
   }
 
   // On average of a row.

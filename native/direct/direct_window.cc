@@ -47,7 +47,9 @@ Window::Window(const Patches& p, std::ptrdiff_t out_rows, std::ptrdiff_t pixels)
 // lines than fit do no harm. From 1 KB on down the copy costs more than it saves; unless tiles are
 // a vector wide, so that half as many multiply-adds hide the misses (groups of 8 to 16 filters of
 // 256@56 and 128@56, stride 2: 0.46 to 0.88 of the time; of 256@28: 0.80 to 0.92). Nor do tiles of
-// few pixels hide them, at 1 KB (AVX2: 3×3 256@28, dilation 4: 0.75; 5×5 256@14: 0.86).
+// few pixels hide them, at 1 KB (AVX2: 3×3 256@28, dilation 4: 0.75; 5×5 256@14: 0.86); nor does
+// Sapphire Rapids, from 512 bytes on (3×3, AVX-512: 256@56 0.89, eight of 256@14 0.92, 128@28 0.95;
+// with steps of two 128@56 0.78 to 1).
 constexpr int kFewPixels = 6;
 
 bool pixels_collide(const Direct& d, std::ptrdiff_t pixels) {
@@ -58,7 +60,8 @@ bool pixels_collide(const Direct& d, std::ptrdiff_t pixels) {
   const std::ptrdiff_t distance = p.column_stride * std::min(window.column_step, p.width);
   const std::ptrdiff_t sets = kWayFloats / std::gcd(distance, kWayFloats);
   const bool is_narrow = d.filters <= d.kernel->lanes;
-  const std::ptrdiff_t most = is_narrow ? 8 : d.tile.mr <= kFewPixels ? 4 : 2;
+  const bool hides_few = is_narrow || core_traits().l3_is_far;
+  const std::ptrdiff_t most = hides_few ? 8 : d.tile.mr <= kFewPixels ? 4 : 2;
   return p.channel_stride == 1 && distance >= kLineFloats && sets <= most &&
          4 * window.rows * window.columns >= 5 * sets * kWays;
 }

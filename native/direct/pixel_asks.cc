@@ -26,11 +26,12 @@ std::ptrdiff_t steps_an_ask(const DirectPixels& d) {
 }  // namespace
 
 // Tiles of windows ask for the next one's pixels where they do not come from L2 (Zen 4, 3×3
-// 32->32@256: 11.9 -> 11.0 ms, on AVX2 17.1 -> 13.3); at 2 MB it costs up to 8 %.
+// 32->32@256: 11.9 -> 11.0 ms, on AVX2 17.1 -> 13.3); at 2 MB it costs up to 8 %, where L3 is not
+// far (3×3 nchw, Sapphire Rapids: 192->20@96 16.0 -> 10.6 ms, two of 640->12@56 34.6 -> 25.7).
 bool comes_from_afar(const DirectPixels& d) {
   const std::ptrdiff_t plane = d.patches.height * d.patches.width;
-  const auto l2_floats = static_cast<std::ptrdiff_t>(cache_sizes().l2 / sizeof(float));
-  return (d.channels + d.filters) * plane > 4 * l2_floats;
+  const auto near = static_cast<std::ptrdiff_t>(near_bytes() / sizeof(float));
+  return (d.channels + d.filters) * plane > near;
 }
 
 // One row soon after the other: what is asked for late has not come when it is written.

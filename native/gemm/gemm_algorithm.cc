@@ -43,6 +43,18 @@ constexpr double kTile = 20.0;
 // 8->6@320x240 17 cycles, 1->12 6, 8->12@512 13).
 constexpr double kPartVector = 10.0;
 
+// Cycles for a line that comes from far: of weights, on either side; of pixels packed on the way.
+constexpr double kFarRows = 8, kFarLanes = 10, kFarPixels = 8;
+// Tiles of sums up to so short do not hide that their outputs go far: few filters at a time then
+// sweep over many pixels, for the hardware to read ahead of rows of outputs (1×1 nchw, Sapphire
+// Rapids, times all filters' over two panels': AVX2 8->64@112 5.0, 24->256@56 2.4, 40->64@112 2.6,
+// 64->64@112 1.5; AVX-512 8->256@56 1.8, 16->128@150 3.3, 24->512@80 1.6, 32->128@150 1.4).
+constexpr std::ptrdiff_t kSweptSum = 48;
+// Of AVX-512, which asks for outputs, those of so short ones; others where more goes far
+// (16->64@112 1.0, 24->64@112 0.9).
+constexpr std::ptrdiff_t kShortestSum = 16;
+constexpr double kSomeFar = 0.2, kMuchFar = 0.5;
+
 class GemmAlgorithm final : public Algorithm {
  public:
   constexpr GemmAlgorithm(Lanes lanes, const char* variant)
@@ -59,7 +71,11 @@ class GemmAlgorithm final : public Algorithm {
     plan.blocks = block_sizes(*plan.isa->kernels.gemm, lanes_, p.group_filters(), p.k());
     Gemm g = shape_of(plan);
     plan.filter_panels = g.filter_panels().count();
-    if (keeps_filters(g)) g.blocks.mc = plan.blocks.mc = plan.filter_panels * g.kernel->mr;
+    if (sweeps(p, g)) {
+      g.blocks.mc = plan.blocks.mc = 2 * g.kernel->mr;
+    } else if (keeps_filters(g)) {
+      g.blocks.mc = plan.blocks.mc = plan.filter_panels * g.kernel->mr;
+    }
     plan.tile = tile_of(g, p.pixels());
     if (g.packs_to_one_place()) plan.blocks.nc = g.pixel_panels(p.pixels()).stored();
     const std::ptrdiff_t unit = unit_of(plan);
@@ -79,7 +95,7 @@ class GemmAlgorithm final : public Algorithm {
     const bool has_part = lanes_ == Lanes::channels && p.layout == Layout::nhwc &&
                           p.group_filters() % g.kernel->lanes != 0;
     const double cycles = (is_packed ? k * pack_cycles(p, g, pixels) : 0) +
-                          (at_once == 1 ? waits(p, g) : 0) +
+                          (at_once == 1 ? waits(p, g) : 0) + far_cycles(p, g) +
                           static_cast<double>(panels.count() * pixels.count()) * kTile +
                           (has_part ? static_cast<double>(p.pixels()) * kPartVector : 0);
     const double step =
@@ -141,11 +157,19 @@ class GemmAlgorithm final : public Algorithm {
     return stored * cost.move + static_cast<double>(pixels.count() + rows - 1) * cost.run;
   }
 
+  // For what comes from far, cycles.
+  static double far_cycles(const Conv2dProblem& p, const Gemm& g) {
+    const std::ptrdiff_t pixels = g.packs_on_the_way() ? p.k() * lines_of(p.pixels()) : 0;
+    return far_share(p) * kFarPixels * static_cast<double>(pixels) +
+           far_weights(p.k() * g.filter_panels().stored(),
+                       g.lanes == Lanes::pixels ? kFarRows : kFarLanes);
+  }
+
   // For weights, cycles.
   static double waits(const Conv2dProblem& p, const Gemm& g) {
     const std::ptrdiff_t floats = p.k() * g.filter_panels().stored();
     const bool fits = static_cast<std::size_t>(floats) * sizeof(float) <= cache_sizes().l2 / 2;
-    if (fits || units_a_cycle(g.kernel->lanes) == 1) return 0;
+    if (fits || g.kernel->lanes >= 16) return 0;
     return static_cast<double>(floats / kLineFloats) *
            (g.lanes == Lanes::pixels ? kWeightsLineOfRows : kWeightsLineOfLanes);
   }
@@ -157,6 +181,12 @@ class GemmAlgorithm final : public Algorithm {
     const auto room = static_cast<std::ptrdiff_t>(cache_sizes().l2 / 2 / sizeof(float));
     return g.packs_on_the_way() && g.k <= g.blocks.kc &&
            g.m <= room / std::max<std::ptrdiff_t>(g.k, 1);
+  }
+
+  static bool sweeps(const Conv2dProblem& p, const Gemm& g) {
+    if (!g.packs_on_the_way() || g.k > kSweptSum) return false;
+    const bool hides_some = g.kernel->lanes >= 16 && g.k > kShortestSum;
+    return far_share(p) > (hides_some ? kMuchFar : kSomeFar);
   }
 
   static TileShape tile_of(const Gemm& g, std::ptrdiff_t pixels) {

@@ -19,9 +19,26 @@ bool cpu_has_avx512f() {
   __builtin_cpu_init();
   return __builtin_cpu_supports("avx512f") && cpu_has_avx2_fma();
 }
+
+const CoreTraits& core_traits() {
+  // AMD's family 19h with AVX-512 is Zen 4; Intel's CPUs with AVX-512 that are not servers, with a
+  // ring and a faster L3, are few.
+  static const CoreTraits traits = [] {
+    __builtin_cpu_init();
+    const bool has_avx512 = __builtin_cpu_supports("avx512f");
+    return CoreTraits{has_avx512 && __builtin_cpu_is("amdfam19h"),
+                      has_avx512 && __builtin_cpu_is("intel")};
+  }();
+  return traits;
+}
 #else
 bool cpu_has_avx2_fma() { return false; }
 bool cpu_has_avx512f() { return false; }
+
+const CoreTraits& core_traits() {
+  static const CoreTraits traits{false, false};
+  return traits;
+}
 #endif
 
 const CacheSizes& cache_sizes() {
@@ -33,6 +50,8 @@ const CacheSizes& cache_sizes() {
   }();
   return sizes;
 }
+
+std::size_t near_bytes() { return cache_sizes().l2 * (core_traits().l3_is_far ? 1 : 4); }
 
 double usable_memory() { return system::memory_bytes(); }
 

@@ -30,6 +30,9 @@ struct TransformCost {
 constexpr double kProductsTile = 40;
 // Reading a vector of U for a block of tiles, where it comes from L3 (Zen 4, 512@7 and 512@14).
 constexpr double kStream = 1;
+// And cycles more for a line of it that comes from far (Sapphire Rapids: 512@7, 256@14,
+// 192->256@8).
+constexpr double kFarLine = 5;
 // Below this many tiles a thread, threads divide the filters instead: dividing the tiles makes each
 // thread stream all of U.
 constexpr std::ptrdiff_t kTilesAThread = 28;
@@ -120,10 +123,16 @@ class WinogradAlgorithm final : public Algorithm {
     const double products =
         channels * step_cost(rows, filters) + static_cast<double>(rows.count() * filters.count()) *
                                                   kProductsTile * units_a_cycle(kernel.lanes);
-    const double transforming = static_cast<double>(tiles) * (form_.cost.input * input_vectors +
-                                                              form_.cost.output * output_vectors);
+    // With 16 lanes cycles, which most of it takes to read and write.
+    const double wide = kernel.lanes >= 16 ? units_a_cycle(kernel.lanes) : 1;
+    const double transforming =
+        wide * static_cast<double>(tiles) *
+        (form_.cost.input * input_vectors + form_.cost.output * output_vectors);
     const double stream = kStream * blocks * channels * output_vectors;
-    return static_cast<double>(frequencies(plan)) * (products + transforming + stream) / images;
+    const double far =
+        blocks * far_weights(packed_floats(plan), kFarLine) * units_a_cycle(kernel.lanes);
+    return (static_cast<double>(frequencies(plan)) * (products + transforming + stream) + far) /
+           images;
   }
 
   // Where it would be inaccurate, only who asks for it by name gets it.
