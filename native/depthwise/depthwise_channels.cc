@@ -102,7 +102,9 @@ class Strips {
   }
 
   // From the first channel to the second vector's first: a vector, or until one starts where a
-  // cache line does, if they do so for all pixels.
+  // cache line does, if they do so for all pixels: of the image, or, on Intel's servers, of outputs
+  // (Sapphire Rapids, AVX-512, where the two lie differently in lines: 384@14 0.033 -> 0.028 ms,
+  // 960@7 0.020 -> 0.017, 144@56 0.33 -> 0.29).
   std::ptrdiff_t to_second(Range channels) const {
     const std::ptrdiff_t lanes = d_.kernel->lanes;
     const Patches& p = d_.patches;
@@ -110,7 +112,9 @@ class Strips {
         channels.size() / lanes < kVectorsWorthOneMore) {
       return lanes;
     }
-    const auto address = reinterpret_cast<std::uintptr_t>(p.image + channels.begin);
+    const bool by_outputs = core_traits().l3_is_far && d_.destination.pixel_stride % lanes == 0;
+    const float* const first = (by_outputs ? d_.destination.c : p.image) + channels.begin;
+    const auto address = reinterpret_cast<std::uintptr_t>(first);
     return lanes - static_cast<std::ptrdiff_t>(address / sizeof(float)) % lanes;
   }
 
