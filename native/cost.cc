@@ -112,7 +112,9 @@ double far_weights(std::ptrdiff_t floats, double line_cycles) {
 
 bool leaves_caches(const Conv2dProblem& p) {
   const CacheSizes& cache = cache_sizes();
-  return tensor_bytes(p) > static_cast<double>(std::max(cache.l2, cache.l3 / 2));
+  const std::size_t most =
+      core_traits().l3_is_far ? 2 * cache.l2 : std::max(cache.l2, cache.l3 / 2);
+  return tensor_bytes(p) > static_cast<double>(most);
 }
 
 double inside_rows(const Conv2dProblem& p) {
