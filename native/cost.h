@@ -37,9 +37,10 @@ double far_share(const Conv2dProblem& problem);
 // Cycles for weights, so many floats, of which each line that comes from far takes so many.
 double far_weights(std::ptrdiff_t floats, double line_cycles);
 
-// Whether these are more than half of the last cache, and than L2: images then come from memory; or,
-// where L3 is as far, than twice L2 (Sapphire Rapids, depthwise 3×3 nhwc, read as from memory: eight
-// of 144@56 4.9 -> 3.0 ms, two 0.64 -> 0.55, 64@112 0.48 -> 0.41; one of 144@56, less, the same).
+// Whether these are more than half of the last cache, and than L2: images then come from memory;
+// or, where L3 is as far, than twice L2 (Sapphire Rapids, depthwise 3×3 nhwc, read as from memory:
+// eight of 144@56 4.9 -> 3.0 ms, two 0.64 -> 0.55, 64@112 0.48 -> 0.41; one of 144@56, less, the
+// same).
 bool leaves_caches(const Conv2dProblem& problem);
 
 // Taps of one channel that lie inside the image, of an average output; and rows of taps.
