@@ -33,6 +33,9 @@ constexpr double kWeightsLineOfRows = 1.5, kWeightsLineOfLanes = 2.8;
 // slower; at 0.1 16->16 and 16->32 would leave for direct-pixels, as fast within 3 %; at 0.2
 // 8->16@56, 10 % slower).
 constexpr double kPackOnTheWay = 0.02;
+// AVX-512 in two halves has not been timed packing on the way: what direct-pixels had by less than
+// 1 to 3 %, when both were (Zen 4), it keeps.
+constexpr double kPackOnTheWayInHalves = 0.3;
 // A step then takes so much longer where a panel does not fit L1 beside weights (1×1 from 384 to
 // 1024 channels at 14 and 28).
 constexpr double kPanelBeyondL1 = 1.035;
@@ -147,7 +150,9 @@ class GemmAlgorithm final : public Algorithm {
   // A step of k.
   static double pack_cycles(const Conv2dProblem& p, const Gemm& g, const Panels& pixels) {
     const double stored = static_cast<double>(pixels.stored());
-    if (g.packs_on_the_way()) return stored * kPackOnTheWay;
+    if (g.packs_on_the_way()) {
+      return stored * (units_a_cycle(g.kernel->lanes) == 1 ? kPackOnTheWayInHalves : kPackOnTheWay);
+    }
     const bool is_one_tap = p.kernel_h * p.kernel_w == 1;
     const PackCost& cost = p.layout == Layout::nhwc       ? kPackChannels
                            : is_one_tap && !p.is_padded() ? kPackInside
