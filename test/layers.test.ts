@@ -58,3 +58,27 @@ test('a batch larger than the caches has the bits of its images', () => {
     }
   }
 });
+
+// Where L3 is far, few filters at a time sweep over many pixels then.
+test('a short sum whose outputs leave L2 has the bits of a few filters at a time', () => {
+  const [channels, side, few] = [11, 61, 23];
+  const shape = [1, channels, side, side];
+  const data = Float32Array.from({ length: channels * side * side }, (_, i) => Math.sin(i));
+  const parts = Math.ceil((5 * Math.min(info().cacheBytes.l2, 2 ** 22)) / (4 * few * side * side));
+  const filters = parts * few;
+  const filter = Float32Array.from({ length: filters * channels }, (_, i) => Math.cos(i));
+  const layer = (first: number, count: number) =>
+    new Conv2d(
+      {
+        data: filter.subarray(first * channels, (first + count) * channels),
+        shape: [count, channels, 1, 1],
+      },
+      { algorithm: 'gemm' },
+    );
+  const all = layer(0, filters).runSync({ data, shape }).data;
+  for (let first = 0; first < filters; first += few) {
+    const part = layer(first, few).runSync({ data, shape }).data as Float32Array;
+    const same = all.subarray(first * side * side, (first + few) * side * side) as Float32Array;
+    expect(firstDifference(same, part), `filters from ${first} on`).toBeUndefined();
+  }
+});
